@@ -1,0 +1,1 @@
+"""What every family shares: rows, operations, noise, calibration and bundles."""

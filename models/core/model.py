@@ -1,0 +1,65 @@
+"""A density that declares what it can do and what its numbers mean."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.core.graphs import Graph
+from models.core.likelihood import Likelihood
+from models.core.operation import Operation
+
+Backend = Callable[..., tuple[Tensor, ...]]
+"""Another way to run one of a model's graphs: the same tensors in, the same tensors out."""
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A density over events x: images (C, H, W) in [0, 1], or vectors (D,).
+
+    A family is one file with a `Config`, whose defaults are tiny, a `Model(config)`, and its
+    operations. Shape letters: B rows, C H W image, D event size, K classes.
+    """
+
+    likelihood: ClassVar[Likelihood]
+    event_shape: tuple[int, ...]
+    num_classes: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._backends: dict[str, Backend] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def num_dims(self) -> int:
+        """Event size D."""
+        return int(torch.Size(self.event_shape).numel())
+
+    @abstractmethod
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The training objective. Shapes: x (B, *event), y (B,) int64 -> (B,), in nats."""
+
+    @abstractmethod
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        """What this model can serve: sample, log_likelihood, energy, classify, ..."""
+
+    def graphs(self) -> Mapping[str, Graph]:
+        """Pure tensor functions of this model that may be exported and run elsewhere."""
+        return {}
+
+    def use(self, name: str, backend: Backend | None) -> None:
+        """Run graph `name` by `backend` from now on; None goes back to torch."""
+        if backend is None:
+            self._backends.pop(name, None)
+        else:
+            self._backends[name] = backend
+
+    def compute(self, name: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of graph `name`, by the backend in use."""
+        backend = self._backends.get(name)
+        return backend(*tensors) if backend else self.graphs()[name].function(*tensors)
