@@ -1,0 +1,1 @@
+"""Turns a family and a data set into a bundle that the service can load."""

@@ -1,0 +1,220 @@
+"""Reads labelled images as files hold them: IDX, NPZ, zipped drawings, folders of pictures."""
+
+import gzip
+import io
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"}
+    | {".webp"}
+)
+_BROKEN = (
+    *(OSError, EOFError, ValueError, KeyError, RuntimeError),
+    *(zlib.error, zipfile.BadZipFile, struct.error),
+)
+BROKEN_IMAGE = (*_BROKEN, SyntaxError, IndexError, Image.DecompressionBombError)
+
+
+class DataError(ValueError):
+    """A data file that is missing, broken or not what it should be; the message names it."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A labelled set before any conversion.
+
+    `images` is uint8 (N, H, W) or (N, H, W, 3), or one path a picture; `y` is int64 (N,).
+    """
+
+    images: np.ndarray | tuple[Path, ...]
+    y: np.ndarray
+    class_names: tuple[str, ...]
+    is_test: np.ndarray | None = None  # bool (N,): the official test part, where there is one
+    group: np.ndarray | None = None  # int (N,): rows of one group stay in one split
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array of a gzipped IDX file of bytes, uint8. Raises DataError."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except _BROKEN as error:
+        raise _broken(path, "a whole gzip file", error) from error
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise DataError(f"{path} is not an IDX file of bytes: it begins with {content[:4]!r}")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise DataError(f"{path} ends inside its header")
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    if len(content) - start != math.prod(shape):
+        raise DataError(f"{path} holds {len(content) - start} bytes of data, not {shape}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an NPZ file, read without pickle. Raises DataError."""
+    try:
+        with path.open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("it is a single array")
+            return {name: loaded[name] for name in loaded.files}
+    except _BROKEN as error:
+        raise _broken(path, "a whole NPZ file without pickles", error) from error
+
+
+def raw_idx(paths: tuple[Path, ...], class_names: tuple[str, ...]) -> Raw:
+    """Train images, train labels, test images, test labels, in that order. Raises DataError."""
+    train, train_y, test, test_y = (read_idx(path) for path in paths)
+    for path, images, y in ((paths[0], train, train_y), (paths[2], test, test_y)):
+        _check(path, images, y, len(class_names))
+    return _concat(train, train_y, test, test_y, class_names)
+
+
+def raw_npz(paths: tuple[Path, ...], class_names: tuple[str, ...] = ()) -> Raw:
+    """Train and test files with `x`, `y` and perhaps `classes`, `line`. Raises DataError."""
+    train, test = (read_npz(path) for path in paths)
+    for path, arrays in zip(paths, (train, test), strict=True):
+        missing = {"x", "y"} - arrays.keys()
+        if missing:
+            raise DataError(f"{path} has no array {', '.join(sorted(missing))}")
+        class_names = class_names or tuple(map(str, arrays.get("classes", ())))
+        _check(path, arrays["x"], arrays["y"], len(class_names))
+    group = None
+    if "line" in train and "line" in test:
+        group = np.concatenate([train["line"], test["line"]]).astype(np.int64)
+    return _concat(train["x"], train["y"], test["x"], test["y"], class_names, group)
+
+
+def raw_zip(paths: tuple[Path, ...]) -> Raw:
+    """Pictures of one size in a zip; the class is the folder below the first. Raises DataError."""
+    (path,) = paths
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+            images = [_gray(io.BytesIO(archive.read(name))) for name in names]
+            x = np.stack(images)
+    except BROKEN_IMAGE as error:
+        raise _broken(path, "a whole zip file of equal pictures", error) from error
+    labels = ["/".join(PurePosixPath(name).parts[1:-1]) for name in names]
+    class_names, y = np.unique(labels, return_inverse=True)
+    return Raw(x, y.astype(np.int64), tuple(map(str, class_names)))
+
+
+def raw_folder(folder: Path) -> Raw:
+    """A folder per class, or `train/` and `test/` with a folder per class each.
+
+    Pictures are in the order of their relative paths, so that it is the same on every
+    file system. Hidden files are passed over; anything else that is no picture in a
+    class folder is an error. Raises DataError.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is neither a named data set nor a folder")
+    if {"train", "test"} <= {path.name for path in _visible(folder)}:
+        strays = [path for path in _visible(folder) if path.name not in ("train", "test")]
+        if strays:
+            raise DataError(f"{strays[0]} is beside train/ and test/, which should be alone")
+        train, test = _class_folder(folder / "train"), _class_folder(folder / "test")
+        unknown = sorted(test.keys() - train.keys())
+        if unknown:
+            raise DataError(f"{folder / 'test' / unknown[0]} is a class that train/ does not have")
+        parts: tuple[dict[str, list[Path]], ...] = (train, test)
+    else:
+        parts = (_class_folder(folder),)
+    class_names = tuple(sorted(parts[0]))
+    table = [
+        (path, class_names.index(name), part is not parts[0])
+        for part in parts
+        for name in sorted(part)
+        for path in part[name]
+    ]
+    paths, y, is_test = zip(*table, strict=True)
+    official = np.array(is_test) if len(parts) == 2 else None
+    return Raw(paths, np.array(y, np.int64), class_names, official)
+
+
+def open_image(path: Path) -> Image.Image:
+    """The decoded picture. Raises DataError."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except BROKEN_IMAGE as error:
+        raise _broken(path, "a whole picture", error) from error
+
+
+def _class_folder(folder: Path) -> dict[str, list[Path]]:
+    """The pictures of every class, sorted by relative path."""
+    classes: dict[str, list[Path]] = {}
+    for entry in _visible(folder):
+        if not entry.is_dir():
+            raise DataError(
+                f"{entry} has no label: every picture must be in the folder of its class, "
+                f"such as {folder / 'some-class' / entry.name}"
+            )
+        files = [path for path in _walk(entry) if path.is_file()]
+        strange = [path for path in files if path.suffix.lower() not in SUFFIXES]
+        if strange:
+            kinds = " ".join(sorted(SUFFIXES))
+            raise DataError(f"{strange[0]} is no picture of a known kind: {kinds}")
+        if not files:
+            raise DataError(f"{entry} is a class folder without pictures")
+        classes[entry.name] = sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+    if not classes:
+        raise DataError(f"{folder} has no class folders")
+    return classes
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def _gray(file: io.BytesIO) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("L"))
+
+
+def _check(path: Path, images: np.ndarray, y: np.ndarray, num_classes: int) -> None:
+    if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
+        raise DataError(f"{path} holds {images.dtype} {images.shape}, not uint8 (N, H, W[, 3])")
+    if y.shape != images.shape[:1] or y.dtype.kind not in "iu":
+        raise DataError(f"{path} and its labels do not match: {images.shape} and {y.shape}")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
+        raise DataError(f"{path} has a label outside its {num_classes} classes")
+
+
+def _concat(
+    train: np.ndarray,
+    train_y: np.ndarray,
+    test: np.ndarray,
+    test_y: np.ndarray,
+    class_names: tuple[str, ...],
+    group: np.ndarray | None = None,
+) -> Raw:
+    y = np.concatenate([train_y, test_y]).astype(np.int64)
+    is_test = np.arange(len(y)) >= len(train)
+    return Raw(np.concatenate([train, test]), y, class_names, is_test, group)
+
+
+def _broken(path: Path, wanted: str, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path} is missing")
+    return DataError(f"{path} is not {wanted}: {error}")
