@@ -1,0 +1,134 @@
+"""Figures on the untouched test split: accuracy, calibration, false alarms, AUROC, samples."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from models.core.model import GenerativeModel
+from models.core.noise import row_seeds
+from models.core.ood import Calibration
+from models.core.operation import run
+from training.calibrate import columns, scores
+from training.data import Split
+from training.judge import Judge
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What a model is tested on: its own test split, and other data sets by name."""
+
+    test: Split
+    others: dict[str, Split]
+
+
+def classification(model: GenerativeModel, test: Split) -> dict[str, float]:
+    """Accuracy, expected calibration error (15 bins) and cross-entropy on the test split."""
+    if "classify" not in model.operations():
+        return {}
+    probabilities = columns(model, "classify", test.x)["probabilities"]
+    y = torch.from_numpy(test.y)
+    error = multiclass_calibration_error(probabilities, y, probabilities.shape[1], n_bins=15)
+    chosen = probabilities.gather(1, y[:, None]).clamp(min=1e-12)
+    return {
+        "test_accuracy": float((probabilities.argmax(1) == y).float().mean()),
+        "test_expected_calibration_error_15_bins": float(error),
+        "test_cross_entropy_nats": float(-chosen.log().mean()),
+    }
+
+
+def screening(
+    model: GenerativeModel, calibrations: dict[str, Calibration], panel: Panel
+) -> dict[str, float]:
+    """False alarms on the test split, and how well each score ranks other data sets above it.
+
+    File size and brightness need no model; a score that does not beat them has learned little.
+    """
+    found: dict[str, float] = {}
+    for name, calibration in calibrations.items():
+        own = scores(model, name, panel.test.x, calibration.reference)
+        flagged = (calibration.p_value(own) <= ALPHA).double().mean()
+        found[f"test_false_alarm_rate_{name}_at_alpha_{ALPHA}"] = float(flagged)
+        for other, split in panel.others.items():
+            strange = scores(model, name, split.x, calibration.reference)
+            caught = (calibration.p_value(strange) <= ALPHA).double().mean()
+            found[f"auroc_{name}_vs_{other}"] = _auroc(own, strange)
+            found[f"flagged_{name}_{other}_at_alpha_{ALPHA}"] = float(caught)
+    for other, split in panel.others.items():
+        found[f"auroc_file_size_vs_{other}"] = _auroc(
+            -_file_sizes(panel.test.x), -_file_sizes(split.x)
+        )
+        found[f"auroc_brightness_vs_{other}"] = _auroc(
+            _brightness(panel.test.x), _brightness(split.x)
+        )
+    return found
+
+
+def conditional_samples(
+    model: GenerativeModel, judge: Judge, test: Split, per_class: int
+) -> dict[str, float]:
+    """How often the judge sees, in a sample drawn for a class, that class; and its own accuracy."""
+    operation: Any = model.operations()["sample"]
+    label = torch.arange(model.num_classes).repeat_interleave(per_class)
+    with torch.no_grad():
+        x = run(
+            operation,
+            {"seed": row_seeds(2024, len(label)), "label": label},
+            operation.default_params,
+        )["x"]
+        agrees = (judge(x).argmax(1) == label).float()
+        own = torch.cat([judge(part.float() / 255) for part in torch.from_numpy(test.x).split(500)])
+    return {
+        "conditional_sample_agreement_of_judge": float(agrees.mean()),
+        "conditional_sample_agreement_worst_class": float(agrees.view(-1, per_class).mean(1).min()),
+        "conditional_samples_judged": float(len(label)),
+        "judge_test_accuracy": float((own.argmax(1) == torch.from_numpy(test.y)).float().mean()),
+    }
+
+
+def likelihood(model: GenerativeModel, test: Split) -> dict[str, float]:
+    """Mean estimated log likelihood of 8-bit test images, where log Z is known."""
+    operation: Any = model.operations()["log_likelihood"]
+    params = operation.examples[-1]
+    if operation.kind(params) != "estimate":
+        return {}
+    with torch.no_grad():
+        x = torch.from_numpy(test.x[:1000]).float() / 255
+        log_prob = run(operation, {"seed": row_seeds(0, len(x)), "x": x}, params)["log_prob"]
+    mean = float(log_prob.mean())
+    return {
+        "test_log_likelihood_estimate_nats": mean,
+        "test_bits_per_dim_estimate": -mean / (model.num_dims * math.log(2)),
+    }
+
+
+def _auroc(own: Tensor, strange: Tensor) -> float:
+    """Chance that a strange image scores above an own one; ties count half."""
+    truth = np.concatenate([np.zeros(len(own)), np.ones(len(strange))])
+    return float(roc_auc_score(truth, torch.cat([own, strange]).double().numpy()))
+
+
+def _file_sizes(x: np.ndarray) -> Tensor:
+    """Bytes as an optimised PNG. Shapes: uint8 (N, C, H, W) -> (N,)."""
+    sizes = []
+    for pixels in x.transpose(0, 2, 3, 1):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
+            buffer, "PNG", optimize=True
+        )
+        sizes.append(buffer.tell())
+    return torch.tensor(sizes, dtype=torch.float32)
+
+
+def _brightness(x: np.ndarray) -> Tensor:
+    """Mean grey level. Shapes: uint8 (N, ...) -> (N,)."""
+    return torch.from_numpy(x.reshape(len(x), -1).mean(1))

@@ -1,0 +1,134 @@
+"""From a recipe to a bundle: train, round, calibrate, evaluate, export, write."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.core import bundle as bundles
+from models.core.energy import EnergyModel
+from models.core.families import family
+from models.core.model import GenerativeModel
+from models.core.nets import count_parameters
+from models.core.preprocess import Preprocessing
+from training import evaluate, report
+from training.calibrate import calibrate
+from training.card import model_card
+from training.data import Dataset, load, load_test
+from training.export import export
+from training.judge import train_judge
+from training.normalise import estimate_log_z
+from training.recipe import Recipe
+from training.trainer import RunState, fit
+
+_OTHERS = 2000  # images of another set: AUROC to about 0.01
+_JUDGED = 20  # samples of each class
+
+
+def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path:
+    """The finished bundle's folder. Raises DataError for bad data, Diverged if training fails."""
+    form = {
+        "height": recipe.height,
+        "width": recipe.width,
+        "channels": recipe.channels,
+        "background": recipe.background,
+    }
+    data = load(recipe.dataset, invert=recipe.invert, **form)
+    torch.manual_seed(recipe.seed)
+    model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
+    folder = runs / name
+    _same_settings(folder, recipe)
+    state = fit(recipe, model, data.splits["train"], folder)
+    model.eval().requires_grad_(False)
+    bundles.half_rounded(model)
+    others = {
+        other: load_test(other, invert=invert, limit=_OTHERS, **form)
+        for other, invert in recipe.ood_sets.items()
+    }
+    panel = evaluate.Panel(data.splits["test"], others)
+    metrics = _metrics(model, data, state, folder, recipe)
+    calibrations = calibrate(
+        model, recipe.ood_scores, data.splits["calibration"], data.splits["validation"]
+    )
+    metrics |= evaluate.screening(model, calibrations, panel)
+    bundle = bundles.Bundle(
+        name=name,
+        family=recipe.family,
+        config=asdict(recipe.config_for(data)),
+        weights=bundles.halved(model.state_dict()),
+        preprocessing=Preprocessing(invert=recipe.invert, **form),
+        class_names=data.class_names if model.num_classes else (),
+        calibrations=calibrations,
+        calibration_source=f"{len(data.splits['calibration']):,} held-out images of {data.name}",
+        metrics=metrics,
+        provenance=_provenance(recipe, data, command),
+        graphs={graph: export(function) for graph, function in model.graphs().items()},
+    )
+    extras = {
+        "samples.png": report.sample_grid(model),
+        "report/trajectory.png": report.trajectory(model),
+        "README.md": model_card(
+            bundle, data, count_parameters(model.requires_grad_(True)), model.likelihood.value
+        ).encode(),
+    }
+    for score, calibration in calibrations.items():
+        extras[f"report/histogram_{score}.png"] = report.histogram(
+            model, score, calibration, panel, data.name
+        )
+    if (log := report.curves(folder / "log" / "metrics.csv")) is not None:
+        extras["report/training.png"] = log
+    return bundles.save(bundle, out / name, extras)
+
+
+def _metrics(
+    model: GenerativeModel, data: Dataset, state: RunState, folder: Path, recipe: Recipe
+) -> dict[str, float]:
+    """Figures that need no other data set."""
+    test = data.splits["test"]
+    metrics = {"num_test_images": float(len(test)), "num_restarts": float(state.num_restarts)}
+    metrics |= evaluate.classification(model, test)
+    if model.num_classes and "sample" in model.operations():
+        judge = train_judge(data.splits["train"], model.num_classes, folder, recipe.judge_steps)
+        metrics |= evaluate.conditional_samples(model, judge, test, _JUDGED)
+    if isinstance(model, EnergyModel):
+        metrics |= estimate_log_z(model, recipe.ais_chains, recipe.ais_steps)
+        metrics |= evaluate.likelihood(model, test)
+    return metrics
+
+
+def _same_settings(folder: Path, recipe: Recipe) -> None:
+    """Going on with other settings would make a model that no command describes."""
+    path = folder / "settings.json"
+    settings = json.loads(json.dumps(_settings(recipe)))
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=2))
+    elif json.loads(path.read_text()) != settings:
+        raise ValueError(f"{folder} holds a run with other settings: remove it, or use --runs")
+
+
+def _settings(recipe: Recipe) -> Mapping[str, Any]:
+    """What decides the weights."""
+    after = {"ood_scores", "ood_sets", "num_threads", "objective", "judge_steps"}
+    after |= {"ais_chains", "ais_steps"}
+    return {k: v for k, v in asdict(recipe).items() if k not in after}
+
+
+def _provenance(recipe: Recipe, data: Dataset, command: str) -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "dataset": data.source,
+        "split": data.split_rule,
+        "command": command,
+        "commit": commit or "unknown",
+        "seed": str(recipe.seed),
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": torch.__version__.split("+")[0],
+    }

@@ -1,0 +1,104 @@
+"""Everything that turns a family into one trained bundle, as data."""
+
+import ast
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from training.data import Dataset
+from training.objective import MeanLoss, Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One bundle's settings; `--set key=value` changes any of them.
+
+    Keys of `config` and of `objective_settings` are reached by their own names.
+    """
+
+    family: str
+    config: Any
+    """The family's `Config`; event_shape and num_classes are filled in from the data."""
+    dataset: str
+    height: int
+    width: int
+    channels: int = 1
+    invert: bool = False
+    background: int = 0
+    objective: type[Objective] = MeanLoss
+    objective_settings: Mapping[str, Any] = field(default_factory=dict)
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "32-true"
+    seed: int = 0
+    num_threads: int = 1
+    max_energy: float = 50.0
+    """Mean energies beyond this, in nats, count as divergence."""
+    max_restarts: int = 5
+    checkpoint_every: int = 500
+    judge_steps: int = 1500
+    """Training steps of the classifier that judges conditional samples."""
+    ais_chains: int = 128
+    ais_steps: int = 300
+    ood_scores: tuple[str, ...] = ()
+    """Scores to calibrate; the first is the default."""
+    ood_sets: Mapping[str, bool] = field(default_factory=dict)
+    """Other data sets for the report, and whether each must be inverted to match."""
+
+    def changed(self, changes: Mapping[str, str]) -> "Recipe":
+        """With values read from text. Raises ValueError for an unknown key or a bad value."""
+        recipe = self
+        own = {f.name for f in fields(self)} - {"family", "config", "objective"}
+        of_config = {f.name for f in fields(self.config)}
+        of_objective = set(self.objective.__init__.__kwdefaults__ or {})
+        for key, text in changes.items():
+            value = _value(text)
+            if key in own - {"objective_settings"}:
+                recipe = replace(recipe, **{key: value})
+            elif key in of_config:
+                recipe = replace(recipe, config=replace(recipe.config, **{key: value}))
+            elif key in of_objective:
+                settings = {**recipe.objective_settings, key: value}
+                recipe = replace(recipe, objective_settings=settings)
+            else:
+                accepted = ", ".join(sorted(own | of_config | of_objective))
+                raise ValueError(f"unknown setting {key!r}: accepted are {accepted}")
+        return recipe
+
+    def config_for(self, data: Dataset) -> Any:
+        """The family's config with the shapes that the data dictate."""
+        known = {f.name for f in fields(self.config)}
+        found: dict[str, Any] = {"event_shape": (self.channels, self.height, self.width)}
+        found["num_classes"] = len(data.class_names)
+        return replace(self.config, **{k: v for k, v in found.items() if k in known})
+
+
+def recipes() -> tuple[str, ...]:
+    """Names of all recipes, as the command takes them."""
+    folder = Path(__file__).parent / "recipes"
+    return tuple(sorted(_title(p.stem) for p in folder.glob("*.py") if p.stem != "__init__"))
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises ValueError if there is none."""
+    if name not in recipes():
+        raise ValueError(f"unknown recipe {name!r}: accepted are {', '.join(recipes())}")
+    module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
+    found: Recipe = module.RECIPE
+    return found
+
+
+def _title(stem: str) -> str:
+    """File names cannot hold the dash of fashion-mnist: jem_fashion_mnist -> jem_fashion-mnist."""
+    family, _, dataset = stem.partition("_")
+    return f"{family}_{dataset.replace('_', '-')}"
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,1 @@
+"""One file per shipped bundle: the settings that made it."""

@@ -1,0 +1,122 @@
+"""Pictures for people: energies with the threshold drawn, sample grids, a trajectory."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from models.core.likelihood import quantise
+from models.core.model import GenerativeModel
+from models.core.noise import row_seeds
+from models.core.ood import SCORES, Calibration
+from models.core.operation import run
+from training.calibrate import scores
+from training.evaluate import ALPHA, Panel
+
+matplotlib.use("Agg")
+
+
+def histogram(
+    model: GenerativeModel, name: str, calibration: Calibration, panel: Panel, own: str
+) -> bytes:
+    """Scores of the test split and of the other sets, with the threshold at ALPHA; a PNG."""
+    sets = {f"{own} (test)": panel.test.x, **{n: split.x for n, split in panel.others.items()}}
+    values = {n: scores(model, name, x, calibration.reference).numpy() for n, x in sets.items()}
+    low, high = np.quantile(np.concatenate(list(values.values())), (0.002, 0.998))
+    figure, axes = plt.subplots(figsize=(7.5, 4))
+    for title, value in values.items():
+        axes.hist(
+            value.clip(low, high), bins=80, range=(low, high), density=True, alpha=0.5, label=title
+        )
+    threshold = calibration.threshold(ALPHA)
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold, alpha {ALPHA}")
+    axes.set_xlabel(f"{name} ({SCORES[name].unit}); higher = stranger")
+    axes.set_ylabel("density")
+    axes.legend()
+    return _png(figure)
+
+
+def sample_grid(model: GenerativeModel, per_class: int = 10, seed: int = 0) -> bytes:
+    """Samples of the default settings, a row per class (or ten rows without classes); a PNG."""
+    rows = model.num_classes or 10
+    label = torch.arange(rows).repeat_interleave(per_class)
+    inputs = {"seed": row_seeds(seed, len(label))}
+    if model.num_classes:
+        inputs["label"] = label
+    operation = model.operations()["sample"]
+    with torch.no_grad():
+        x = run(operation, inputs, operation.default_params)["x"]
+    return grid(x, per_class)
+
+
+def trajectory(model: GenerativeModel, num_frames: int = 8, num_rows: int = 6) -> bytes:
+    """Chains from uniform noise to sample at `num_frames` evenly spaced steps; a PNG."""
+    operation = model.operations()["sample"]
+    params = next(p for p in operation.examples if getattr(p, "start", "") == "noise")
+    default = operation.default_params
+    params = type(params)(**{**vars(default), "start": "noise", "num_steps": 4 * default.num_steps})
+    inputs = {"seed": row_seeds(7, num_rows)}
+    if model.num_classes:
+        inputs["label"] = torch.arange(num_rows) * model.num_classes // num_rows
+    keep = np.linspace(0, operation.num_steps(params), num_frames).round().astype(int)
+    frames = []
+    with torch.no_grad():
+        rows = operation.init(inputs, params)
+        for i in range(operation.num_steps(params) + 1):
+            if i in keep:
+                frames.append(rows["x"].clone())
+            rows = operation.step(rows)
+    return grid(torch.stack(frames, 1).flatten(0, 1), num_frames)
+
+
+def curves(log: Path) -> bytes | None:
+    """The training log as curves, a panel each; a PNG, or None if there is no log."""
+    if not log.exists():
+        return None
+    with log.open() as file:
+        table = list(csv.DictReader(file))
+    names = [n for n in table[0] if n not in ("step", "epoch")]
+    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), squeeze=False)
+    for axes, name in zip(panels[0], names, strict=True):
+        points = [(int(row["step"]), float(row[name])) for row in table if row[name]]
+        axes.plot(*zip(*points, strict=True), linewidth=0.7)
+        axes.set_title(name)
+        axes.set_xlabel("step")
+    return _png(figure)
+
+
+def grid(x: Tensor, num_columns: int, scale: int | None = None) -> bytes:
+    """Events in [0, 1] side by side, enlarged for the eye. Shapes: (B, C, H, W) -> a PNG."""
+    pixels = quantise(x).numpy()
+    num, channels, height, width = pixels.shape
+    scale = scale or max(1, 56 // height)
+    num_rows = math.ceil(num / num_columns)
+    sheet = np.full(
+        (num_rows * (height + 1) + 1, num_columns * (width + 1) + 1, channels), 128, np.uint8
+    )
+    for i, image in enumerate(pixels):
+        top, left = 1 + i // num_columns * (height + 1), 1 + i % num_columns * (width + 1)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    picture = Image.fromarray(sheet.squeeze(2) if channels == 1 else sheet)
+    picture = picture.resize(
+        (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
+    )
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.tight_layout()
+    figure.savefig(buffer, format="png", dpi=90)
+    plt.close(figure)
+    return buffer.getvalue()
