@@ -49,9 +49,8 @@ class Model(EnergyModel):
 
     def _energies(self, rows: Rows) -> Rows:
         """energy (B,) of the label or, without one, of the image; energies (B, K) per class."""
-        logits, energy = self.compute("logits", rows["x"])
-        if "label" in rows:
-            energy = -(logits + class_mask(rows["label"], self.num_classes)).logsumexp(1)
+        logits, _ = self.compute("logits", rows["x"])
+        energy = -(logits + class_mask(rows["label"], self.num_classes)).logsumexp(1)
         return {"energy": energy, "energies": -logits}
 
     def _classify(self, rows: Rows) -> Rows:

@@ -39,6 +39,8 @@ def calibrate(
     calibration images and later ones are scored by the same fixed rule."""
     found = {}
     for name in names:
-        reference = float(scores(model, name, validation.x).median())
+        score = SCORES[name]
+        quantity = columns(model, score.operation, validation.x)[score.columns[0]]
+        reference = float(quantity.median())
         found[name] = Calibration.fit(scores(model, name, calibration.x, reference), reference)
     return found

@@ -6,6 +6,7 @@ Langevin operation that serves requests. With labels, cross-entropy is added (Gr
 2020, arXiv:1912.03263, eq. 7), and a share of the chains is conditioned on a label.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -77,7 +78,7 @@ class Contrastive(Objective):
             progress, peak = step / self.classifier_steps, self.rates[0]
         else:
             done, total = step - self.classifier_steps, self.num_steps - self.classifier_steps
-            progress, peak = done / total, self.rates[1] * min(1.0, (done + 1) / 200)
+            progress, peak = done / max(total, 1), self.rates[1] * min(1.0, (done + 1) / 200)
         return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
     def losses(self, step: int) -> dict[str, Tensor]:
@@ -131,7 +132,7 @@ class Contrastive(Objective):
             "x": self.chains[index].float(),
             "label": self.chain_label[index],
         }
-        params = self.sampler.params(start="data", num_steps=self.num_langevin)
+        params = self.sampler.params(start="data", num_steps=self.num_langevin, polish_steps=0)
         self.model.requires_grad_(False)
         x = run(self.sampler, rows, params)["x"].detach()
         self.model.requires_grad_(True)
@@ -171,6 +172,9 @@ class Contrastive(Objective):
             own = (self.chain_label == label).nonzero()[:, 0]
             own = torch.cat([own[old[own]], own[~old[own]]])
             chosen += own[: kept // len(labels)].tolist()
-        chosen += (self.chain_label == -1).nonzero()[: kept - len(chosen), 0].tolist()
+        # What is missing: chains without a label, then any, and some twice if the buffer is small.
+        taken = set(chosen)
+        spare = [i for i in self.chain_label.argsort(stable=True).tolist() if i not in taken]
+        chosen += itertools.islice(itertools.cycle(spare or list(taken)), kept - len(chosen))
         model.chains.copy_(quantise(self.chains[chosen].float()))
         model.chain_label.copy_(self.chain_label[chosen])

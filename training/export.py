@@ -5,6 +5,7 @@ gradient exports only after its backward formulas are written as forward ones.
 """
 
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
@@ -29,23 +30,26 @@ def export(graph: Graph, *, half: bool = True) -> bytes:
 
     Halving loses nothing where the weights were already rounded to half precision.
     """
+    # The tracer takes dimensions of one size for the same: the batch must look like no other.
+    sizes = {size for tensor in graph.example for size in tensor.shape[1:]}
+    example = graph.rows(next(num for num in itertools.count(2) if num not in sizes))
     traced = make_fx(
         lambda *tensors: graph.function(*tensors),  # the tracer miscounts a bound method's self
         decomposition_table=_DECOMPOSITIONS,
         tracing_mode="symbolic",
         _allow_non_fake_inputs=True,
-    )(*graph.example)
+    )(*example)
     batch = Dim("batch", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _Wrapped(traced),
-            graph.example,
+            example,
             dynamo=True,
             optimize=False,
             verbose=False,
-            dynamic_shapes=(tuple({0: batch} for _ in graph.example),),
+            dynamic_shapes=(tuple({0: batch} for _ in example),),
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
         )

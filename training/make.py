@@ -116,7 +116,12 @@ def _settings(recipe: Recipe) -> Mapping[str, Any]:
     """What decides the weights."""
     after = {"ood_scores", "ood_sets", "num_threads", "objective", "judge_steps"}
     after |= {"ais_chains", "ais_steps"}
-    return {k: v for k, v in asdict(recipe).items() if k not in after}
+    settings = {k: v for k, v in asdict(recipe).items() if k not in after}
+    # How long served chains run is no matter of training.
+    settings["config"] = {
+        k: v for k, v in settings["config"].items() if k not in ("num_steps", "polish_steps")
+    }
+    return settings
 
 
 def _provenance(recipe: Recipe, data: Dataset, command: str) -> dict[str, str]:

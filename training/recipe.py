@@ -51,12 +51,13 @@ class Recipe:
     def changed(self, changes: Mapping[str, str]) -> "Recipe":
         """With values read from text. Raises ValueError for an unknown key or a bad value."""
         recipe = self
-        own = {f.name for f in fields(self)} - {"family", "config", "objective"}
+        own = {f.name for f in fields(self)}
+        own -= {"family", "config", "objective", "objective_settings"}
         of_config = {f.name for f in fields(self.config)}
         of_objective = set(self.objective.__init__.__kwdefaults__ or {})
         for key, text in changes.items():
             value = _value(text)
-            if key in own - {"objective_settings"}:
+            if key in own:
                 recipe = replace(recipe, **{key: value})
             elif key in of_config:
                 recipe = replace(recipe, config=replace(recipe.config, **{key: value}))

@@ -20,11 +20,14 @@ def fit_starts(model: EnergyModel, batches: Batches) -> None:
     for k in range(model.num_outputs):
         chosen = batches.y == k if model.num_classes else torch.ones_like(batches.y).bool()
         x = batches.x[chosen][:_MOST].flatten(1).float() / 255
+        if len(x) == 0:  # a small class may lie in other splits: its start stays as it was
+            continue
         mean = x.mean(0)
         rank = min(model.config.start_rank, len(x) - 1)
         _, values, directions = torch.linalg.svd(x - mean, full_matrices=False)
-        factor = directions[:rank] * (values[:rank, None] / max(len(x) - 1, 1) ** 0.5)
-        rest = (x - mean).var(0) - factor.square().sum(0)
+        freedom = max(len(x) - 1, 1)
+        factor = directions[:rank] * (values[:rank, None] / freedom**0.5)
+        rest = (x - mean).square().sum(0) / freedom - factor.square().sum(0)
         model.start_mean[k] = mean
         model.start_factor[k, :rank] = factor
         model.start_std[k] = _REST * rest.clamp(min=0).sqrt()

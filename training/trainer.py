@@ -52,7 +52,9 @@ def fit(recipe: Recipe, model: GenerativeModel, train: Split, folder: Path) -> R
         model.load_state_dict(load_file(trained))
         return state
     torch.set_num_threads(recipe.num_threads)
+    untrained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     while True:
+        model.load_state_dict(untrained)  # a run may diverge before its first checkpoint
         seed = recipe.seed + 1000 * state.num_restarts
         objective = recipe.objective(model, train, seed, **recipe.objective_settings)
         module = TrainingModule(model, objective, recipe)

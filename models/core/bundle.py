@@ -61,7 +61,7 @@ class Bundle:
         try:
             model: GenerativeModel = module.Model(module.Config(**self.config))
             model.load_state_dict(self.weights)
-        except (TypeError, RuntimeError) as error:
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise BundleError(
                 f"{self.name}: {_WEIGHTS} does not fit the config: {error}"
             ) from error
@@ -103,13 +103,16 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    beside.chmod(0o755)
-    for name, data in {**files, _DESCRIPTION: text.encode(), **(extras or {})}.items():
-        (beside / name).parent.mkdir(parents=True, exist_ok=True)
-        (beside / name).write_bytes(data)
-    if path.exists():
-        shutil.rmtree(path)
-    beside.rename(path)
+    try:
+        beside.chmod(0o755)
+        for name, data in {**files, _DESCRIPTION: text.encode(), **(extras or {})}.items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_bytes(data)
+        if path.exists():
+            shutil.rmtree(path)
+        beside.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return path
 
 
@@ -143,7 +146,7 @@ def load(url: str | Path) -> Bundle:
         )
     except SafetensorError as error:
         raise BundleError(f"{url}: not safetensors: {error}") from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{url}/{_DESCRIPTION}: {type(error).__name__} {error}") from error
 
 
@@ -152,7 +155,7 @@ def _read(url: str, name: str) -> bytes:
         with fsspec.open(f"{url}/{name}", "rb") as file:
             data: bytes = file.read()
             return data
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:  # the last two: no such protocol
         raise BundleError(f"{url}/{name} cannot be read: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import math
 from enum import StrEnum
 
+import torch
 from torch import Tensor
 
 from models.core.noise import uniform
@@ -41,8 +42,10 @@ def dequantise(pixels: Tensor, seed: Tensor, step: Tensor) -> Tensor:
     Shapes: pixels uint8 (B, ...), seed (B,), step (B,) -> float32 (B, ...) in [0, 1).
     """
     u = uniform(seed, step, tuple(pixels.shape[1:])).to(pixels.device)
-    # 255 + (1 - 2^-24) rounds to 256 in float32, which would leave the last cell.
-    return ((pixels.float() + u) / NUM_LEVELS).clamp(max=1 - 2**-24)
+    level = pixels.float()
+    # level + u rounds up to level + 1 in float32 where u is close to 1: the next cell.
+    end = torch.nextafter((level + 1) / NUM_LEVELS, torch.zeros_like(level))
+    return torch.minimum((level + u) / NUM_LEVELS, end)
 
 
 def quantise(x: Tensor) -> Tensor:

@@ -54,7 +54,12 @@ class Calibration:
                 f"{smallest:.2g} <= alpha < 1"
             )
         # p <= alpha means that at most k - 1 calibration scores are >= the score.
-        k = math.floor(alpha * (num + 1) * (1 + 1e-12))
+        k = math.floor(alpha * (num + 1))
+        # The product is rounded; p-values are quotients, so these decide.
+        if (k + 1) / (num + 1) <= alpha:
+            k += 1
+        elif k / (num + 1) > alpha:
+            k -= 1
         return float(self.scores[num - k])
 
 

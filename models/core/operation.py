@@ -125,7 +125,10 @@ class OneShot(Operation[NoParams]):
         return 1
 
     def init(self, inputs: Rows, params: NoParams) -> Rows:
-        return to_device(inputs, self.model.device)
+        rows = to_device(inputs, self.model.device)
+        if self.takes_label and "label" not in rows:
+            rows["label"] = torch.full((num_rows(rows),), -1, device=self.model.device)
+        return rows
 
     def step(self, rows: Rows) -> Rows:
         return self.forward(rows)

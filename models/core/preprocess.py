@@ -71,7 +71,7 @@ class Preprocessing:
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     """Turn the picture as its EXIF orientation says."""
-    if image.getexif().get(0x0112, 1) == 1:
+    if image.getexif().get(0x0112) not in range(2, 9):  # 1 is upright, others mean nothing
         return image
     notes.append("turned upright by its EXIF orientation")
     return ImageOps.exif_transpose(image)
