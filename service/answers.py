@@ -1,0 +1,182 @@
+"""What answers hold, as the API's documentation shows it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.core.likelihood import Likelihood
+from service.schemas import Format
+
+Number = Annotated[float | None, Field(description="null if the model gave no finite number")]
+
+
+class Timing(BaseModel):
+    """Milliseconds in the service, without reading and decoding."""
+
+    queue: float
+    compute: float
+
+
+class Calibrated(BaseModel):
+    """What a p_value is measured against, and what that promises."""
+
+    score_name: str
+    num_images: int
+    source: str
+    guarantee: str
+
+
+class Item(BaseModel):
+    """The answer about one image or row."""
+
+    converted: list[str] = Field(description="what was changed to fit the model, if anything")
+
+
+class LogLikelihoodItem(Item):
+    """log_likelihood of the 8-bit pixels in nats; what kind of number it is, `kind` says."""
+
+    log_likelihood: Number
+    bits_per_dim: float | None = Field(description="null for vectors and unnormalised numbers")
+    kind: Likelihood
+    standard_error: float | None = Field(description="in nats; null if not known or none")
+
+
+class EnergyItem(Item):
+    """Minus the unnormalised log density in nats: low = likely, within one model only."""
+
+    energy: Number
+    kind: Likelihood
+    energies: dict[str, float | None] | None = Field(
+        description="joint energy with each class; null for models without classes"
+    )
+
+
+class OodScoreItem(Item):
+    """Higher score = stranger, lower p_value = stranger."""
+
+    score: Number
+    p_value: float
+    is_ood: bool = Field(description="p_value <= alpha")
+    threshold: float = Field(description="scores above it are out of distribution at alpha")
+    score_name: str
+    alpha: float
+
+
+class ClassifyItem(Item):
+    """The likeliest class, and whether the image is like what the classes were learnt from."""
+
+    label: str
+    label_index: int
+    probabilities: dict[str, float | None]
+    p_value: float | None
+    score_name: str | None
+    decision: Literal["accept", "uncertain"] | None = Field(
+        description="uncertain: the image is strange, whatever the probabilities say"
+    )
+
+
+class BatchVerdict(BaseModel):
+    """Which of several images are strange, judged together (Benjamini and Hochberg 1995)."""
+
+    method: Literal["benjamini-hochberg"]
+    alpha: float
+    adjusted_p_values: list[float]
+    rejected: list[bool]
+    num_rejected: int
+    guarantee: str
+
+
+class Scored(BaseModel):
+    """The envelope of every scoring answer; `results` are in the order given."""
+
+    model: str = Field(description="name@version")
+    timing_ms: Timing
+
+
+class LogLikelihoodAnswer(Scored):
+    """Per image: log likelihood."""
+
+    results: list[LogLikelihoodItem]
+
+
+class EnergyAnswer(Scored):
+    """Per image: energy."""
+
+    results: list[EnergyItem]
+
+
+class OodScoreAnswer(Scored):
+    """Per image: calibrated strangeness."""
+
+    results: list[OodScoreItem]
+    calibration: Calibrated
+    batch: BatchVerdict | None = Field(description="for several images")
+
+
+class ClassifyAnswer(Scored):
+    """Per image: class and decision."""
+
+    results: list[ClassifyItem]
+    calibration: Calibrated | None
+    note: str | None = Field(description="why there is no decision, if there is none")
+
+
+class SampleAnswer(Scored):
+    """Samples as base64 PNGs, or as arrays of the model's event_shape."""
+
+    seed: int
+    kind: Likelihood = Field(description="what the model's density is")
+    label: str | None
+    params: dict[str, Any] = Field(description="all parameters as they were used")
+    format: Format
+    samples: list[Any]
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is stable; GET it for an explanation."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="what was wrong and what is accepted")
+    instance: str = Field(description="the request's id")
+
+
+class ModelSummary(BaseModel):
+    """One loaded model."""
+
+    name: str
+    version: str
+    family: str
+    default: bool
+    event_shape: list[int]
+    likelihood: Likelihood
+    class_names: list[str]
+    operations: list[str]
+    scores: list[str]
+
+
+class Models(BaseModel):
+    """All loaded models."""
+
+    models: list[ModelSummary]
+
+
+class ModelDetails(BaseModel):
+    """All that is known about one model."""
+
+    name: str
+    version: str
+    family: str
+    default: bool
+    event_shape: list[int]
+    likelihood: Likelihood
+    class_names: list[str]
+    preprocessing: dict[str, Any]
+    operations: dict[str, dict[str, Any]]
+    calibration: dict[str, Any]
+    metrics: dict[str, float]
+    provenance: dict[str, str]
+    backends: dict[str, dict[str, Any]]

@@ -1,0 +1,126 @@
+"""One request on its way through the service: what it asked, submitting, waiting, replying."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import inputs
+from service.bodies import JSON, MULTIPART, NPY, PICTURES, preferred, read
+from service.errors import InvalidRequest
+from service.inputs import Events
+from service.observe import exchange_of
+from service.schemas import Request as Fields
+from service.state import Service
+from service.store import Served
+from service.waiting import until_done
+from service.worker import Answer
+
+UPLOADS = (*PICTURES, MULTIPART, JSON, NPY)
+F = TypeVar("F", bound=Fields)
+
+
+@dataclass
+class Call(Generic[F]):
+    """A request whose fields are valid, about a model that is loaded."""
+
+    request: Request
+    service: Service
+    fields: F
+    served: Served
+    events: Events | None
+    media_type: str
+    """The form of the answer."""
+
+    def submit(
+        self,
+        operation_name: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        label: int | str | None = None,
+        seed: int = 0,
+        num: int | None = None,
+    ) -> Future[Answer]:
+        """Hand the work to the worker. Raises if the operation cannot do it, or Overloaded."""
+        operation = self.served.operation(operation_name)
+        checked = inputs.operation_params(operation, params or {})
+        index = inputs.class_index(label, self.served, operation)
+        x = self.events.x if self.events else None
+        if x is not None and num is not None and len(x) != num:
+            x = x.expand(num, *x.shape[1:])
+        num = num or (len(x) if x is not None else 1)
+        rows = inputs.rows(self.served, operation, seed, num, x, index)
+        try:
+            operation.check(rows, checked)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        return self.service.worker.submit(self.served.lane(operation_name), rows, checked)
+
+    async def wait(self, *futures: Future[Answer]) -> list[Answer]:
+        """The answers; a hang-up or the deadline cancels the work."""
+        answers = await until_done(futures, self.request, self.service.settings.timeout_s)
+        exchange_of(self.request.scope).queue_s = max(answer.queue_s for answer in answers)
+        return answers
+
+    def results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """With each result, what was changed of its image."""
+        converted = self.events.converted if self.events else []
+        for result, notes in zip(results, converted, strict=True):
+            result["converted"] = notes
+        return results
+
+    def reply(self, answers: Sequence[Answer], **members: Any) -> Response:
+        """The JSON envelope."""
+        timing = _timing_ms(answers)
+        content = {"model": self.served.label, **members, "timing_ms": timing}
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        return self.reply_bytes(answers, text.encode())
+
+    def reply_bytes(
+        self, answers: Sequence[Answer], content: bytes, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """An answer in the negotiated form, with timing in its headers."""
+        timing = _timing_ms(answers)
+        return Response(
+            content,
+            media_type=self.media_type,
+            headers={
+                "X-Queue-Ms": f"{timing['queue']:.3f}",
+                "X-Compute-Ms": f"{timing['compute']:.3f}",
+                **(headers or {}),
+            },
+        )
+
+
+async def receive(
+    request: Request,
+    schema: type[F],
+    accepted: Sequence[str] = UPLOADS,
+    offers: Sequence[str] = (JSON,),
+    needs_events: bool = True,
+) -> Call[F]:
+    """Read, validate and decode a request. Raises whatever is wrong with it."""
+    service: Service = request.app.state.service
+    media_type = preferred(request, offers)
+    store = service.store
+    body = await read(request, accepted, service.settings)
+    fields = body.parse(schema)
+    served = store.find(fields.model)
+    exchange_of(request.scope).model = served.label
+    events = await inputs.events(
+        body, fields.instances, served, service.decoder, service.settings.max_images
+    )
+    if needs_events and events is None:
+        raise InvalidRequest("no image and no array: accepted are images, files or instances")
+    return Call(request, service, fields, served, events, media_type)
+
+
+def _timing_ms(answers: Sequence[Answer]) -> dict[str, float]:
+    return {
+        "queue": round(1000 * max(answer.queue_s for answer in answers), 3),
+        "compute": round(1000 * max(answer.compute_s for answer in answers), 3),
+    }

@@ -1,0 +1,101 @@
+"""What requests may say, as the API's documentation shows it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Format = Literal["png", "arrays"]
+
+
+class Request(BaseModel):
+    """Unknown fields are refused, and NaN and infinity are no numbers."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    model: str | None = Field(
+        None,
+        max_length=128,
+        description="name or name@version of a loaded model; absent: the default",
+        examples=["jem_fashion-mnist"],
+    )
+    images: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="pictures (PNG, JPEG, WEBP, GIF, BMP, TIFF) as base64 or data: URLs",
+        json_schema_extra={"items": {"type": "string", "contentEncoding": "base64"}},
+    )
+    instances: list[Any] | None = Field(
+        None,
+        min_length=1,
+        description="nested lists of numbers, one entry per event, each of the model's "
+        "event_shape; images hold numbers in [0, 1]",
+    )
+
+
+Label = Annotated[
+    Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(max_length=128)] | None,
+    Field(description="class name or class index; absent: none"),
+]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Alpha = Annotated[
+    float,
+    Field(
+        gt=0,
+        lt=1,
+        description="false-alarm rate: the share of images like the calibration set that is "
+        "flagged; at least 1 / (N + 1) for N calibration images",
+    ),
+]
+ScoreName = Annotated[
+    str | None,
+    Field(max_length=64, description="one of the model's calibrated scores; absent: its first"),
+]
+Params = Annotated[
+    dict[str, Any],
+    Field(description="parameters of the operation, see GET /models/{name}; absent: its defaults"),
+]
+
+
+class SampleRequest(Request):
+    """What to draw. `images` or `instances` are the starts of params.start = "data"."""
+
+    num_samples: int | None = Field(
+        None, ge=1, description="absent: one, or one per image", examples=[16]
+    )
+    seed: Seed | None = Field(
+        None,
+        description="the same seed, bundle and params give the same samples; absent: a random "
+        "one, which the answer tells",
+        examples=[7],
+    )
+    label: Label = None
+    params: Params = Field({}, examples=[{"num_steps": 60}])
+    format: Format = Field("png", description="how samples look in a JSON answer")
+
+
+class LogLikelihoodRequest(Request):
+    """What to rate."""
+
+    params: Params = Field({}, examples=[{"estimator": "ais"}])
+    seed: Seed = Field(0, description="of estimators that draw random numbers")
+
+
+class EnergyRequest(Request):
+    """What to rate, jointly with a class if `label` names one."""
+
+    label: Label = None
+    params: Params = {}
+
+
+class OodScoreRequest(Request):
+    """What to screen."""
+
+    alpha: Alpha = 0.05
+    score: ScoreName = None
+
+
+class ClassifyRequest(Request):
+    """What to classify; images whose p_value is at most alpha are uncertain."""
+
+    alpha: Alpha = 0.05
+    score: ScoreName = None

@@ -1,0 +1,166 @@
+"""The models on the shelf: finds bundles, builds, checks and warms them, and looks them up."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import torch
+
+from models.core.bundle import Bundle, load
+from models.core.model import GenerativeModel
+from models.core.noise import row_seeds
+from models.core.operation import Operation, Rows, run
+from service.backends import Backend, choose
+from service.engine import LaneKey
+from service.errors import UnknownModel, UnsupportedOperation
+
+
+@dataclass(frozen=True)
+class Served:
+    """One bundle as it is served: built, checked and warm."""
+
+    bundle: Bundle
+    model: GenerativeModel
+    operations: Mapping[str, Operation[Any]]
+    backends: Mapping[str, Backend]
+    """By graph name."""
+
+    @property
+    def label(self) -> str:
+        """name@version, as every answer says it."""
+        return f"{self.bundle.name}@{self.bundle.version}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class; a bundle without names counts them."""
+        return self.bundle.class_names or tuple(map(str, range(self.model.num_classes)))
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether events are images (C, H, W), not vectors."""
+        return len(self.model.event_shape) == 3
+
+    def lane(self, operation: str) -> LaneKey:
+        """Where the engine runs an operation of this model."""
+        return LaneKey(self.label, operation)
+
+    def max_rows(self, operation: str, max_rows: int, max_step_ms: float) -> int:
+        """How many rows a step of this operation may take, by the measured cost of its graphs."""
+        row_ms = sum(self.backends[g].row_ms for g in self.operations[operation].graphs)
+        return max(1, min(max_rows, int(max_step_ms / row_ms))) if row_ms else max_rows
+
+    def operation(self, name: str) -> Operation[Any]:
+        """Raises UnsupportedOperation, naming what the model can do."""
+        if name not in self.operations:
+            raise UnsupportedOperation(
+                f"model {self.bundle.name} has no operation {name}: "
+                f"it has {', '.join(self.operations)}"
+            )
+        return self.operations[name]
+
+
+@dataclass(frozen=True)
+class Store:
+    """All models that could be loaded, and why the others could not."""
+
+    models: Mapping[str, Served]
+    failed: Mapping[str, str]
+    default: str
+
+    def find(self, name: str | None) -> Served:
+        """By name or name@version; None is the default. Raises UnknownModel."""
+        served = self.models.get((name or self.default).partition("@")[0])
+        if served is None or (name and "@" in name and name != served.label):
+            known = ", ".join(served.label for served in self.models.values())
+            raise UnknownModel(f"model {name!r} is not loaded: there are {known}")
+        return served
+
+
+def fill(
+    urls: tuple[str, ...],
+    default: str,
+    backend: str,
+    num_threads: int,
+    report: Callable[[str, Exception], None],
+) -> Store:
+    """Load every bundle that is found; a damaged one is reported and left out.
+
+    Call it on the thread that will run the models.
+    """
+    models: dict[str, Served] = {}
+    failed: dict[str, str] = {}
+    for url in urls:
+        try:
+            for found in _bundles(url):
+                try:
+                    served = shelve(load(found), backend, num_threads)
+                    if served.bundle.name in models:
+                        raise ValueError(f"another bundle is named {served.bundle.name} too")
+                    models[served.bundle.name] = served
+                except Exception as error:  # whatever is wrong with it, the others can be served
+                    failed[found] = str(error)
+                    report(found, error)
+        except (OSError, ValueError) as error:
+            failed[url] = str(error)
+            report(url, error)
+    return Store(models, failed, default if default in models else next(iter(models), default))
+
+
+def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Served:
+    """Build a bundle's model, choose its backends and run every operation once.
+
+    Raises ValueError if the bundle is not sound.
+    """
+    model = bundle.build()
+    if len(model.event_shape) == 3:
+        _check_preprocessing(bundle, model)
+    if bundle.class_names and len(bundle.class_names) != model.num_classes:
+        raise ValueError(f"{len(bundle.class_names)} class names, {model.num_classes} classes")
+    with torch.no_grad():
+        backends = choose(model, bundle.graphs, backend, num_threads)
+        operations = model.operations()
+        for operation in operations.values():
+            for params in operation.examples:
+                run(operation, _example(model, operation, params), params)
+    return Served(bundle, model, operations, backends)
+
+
+def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
+    form = bundle.preprocessing
+    made = (form.channels, form.height, form.width)
+    if made != model.event_shape:
+        raise ValueError(
+            f"preprocessing makes images of {made}, the model takes {model.event_shape}"
+        )
+
+
+def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> Rows:
+    """One row of the inputs that an operation accepts with these params."""
+    rows = {"seed": row_seeds(0, 1)}
+    if operation.takes_label and model.num_classes:
+        rows["label"] = torch.full((1,), -1)
+    events = {"x": torch.full((1, *model.event_shape), 0.5)}
+    try:
+        operation.check({**rows, **events}, params)
+    except ValueError:
+        operation.check(rows, params)
+        return rows
+    return {**rows, **events}
+
+
+def _bundles(url: str) -> Iterator[str]:
+    """The URL itself if it is a bundle, or else those directly below it."""
+    files, root = fsspec.core.url_to_fs(url)
+    if files.exists(f"{root}/bundle.json"):
+        yield url
+        return
+    found = [
+        f"{url.rstrip('/')}/{name}"
+        for path in sorted(files.ls(root, detail=False))
+        if not (name := path.rstrip("/").rpartition("/")[2]).startswith(".")
+        and files.exists(f"{path}/bundle.json")
+    ]
+    if not found:
+        raise ValueError(f"{url} holds no bundle")
+    yield from found

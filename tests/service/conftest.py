@@ -1,0 +1,147 @@
+"""Tiny bundles on disk, and the application over them without a network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from fastapi import FastAPI
+
+from models.core.bundle import Bundle, save
+from models.core.model import GenerativeModel
+from models.core.ood import Calibration
+from models.core.operation import run
+from models.core.preprocess import Preprocessing
+from service.app import create_app
+from service.logs import configure
+from service.settings import Settings
+from service.state import Service
+from tests.service.models import images, inputs, tiny_model
+
+CLASS_NAMES = ("circle", "square", "star")
+LONG = {"params": {"num_steps": 10_000}, "num_samples": 4}
+PNG_HEADERS = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terse_log() -> None:
+    """The log as it is served, not structlog's for terminals, which draws every local."""
+    configure("error")
+
+
+def make_bundle(name: str, family: str, model: GenerativeModel, calibrated: bool = True) -> Bundle:
+    """A bundle whose calibration set is random noise."""
+    calibrations = {}
+    if calibrated:
+        x = images(99, model.event_shape, seed=5)
+        columns = inputs(99, x=x, label=torch.full((99,), -1))
+        energy = run(model.operations()["energy"], columns, None)["energy"]
+        median = float(energy.median())
+        calibrations = {
+            "energy": Calibration.fit(energy),
+            "energy_typicality": Calibration.fit((energy - median).abs(), median),
+        }
+    return Bundle(
+        name=name,
+        family=family,
+        config=asdict(model.config),  # type: ignore[call-overload]
+        weights=model.state_dict(),
+        preprocessing=Preprocessing(height=8, width=8),
+        class_names=CLASS_NAMES[: model.num_classes],
+        calibrations=calibrations,
+        calibration_source="99 images of noise" if calibrated else "",
+        metrics={"accuracy": 0.25},
+        provenance={"dataset": "noise"},
+    )
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bundles: jem (with log Z), ebm, and jem_raw without calibration."""
+    folder = tmp_path_factory.mktemp("bundles")
+    jem = tiny_model("jem", log_z=3.0)
+    save(make_bundle("jem", "jem", jem), folder / "jem")
+    save(make_bundle("ebm", "ebm", tiny_model("ebm")), folder / "ebm")
+    raw = make_bundle("jem_raw", "jem", tiny_model("jem", seed=1), calibrated=False)
+    save(raw, folder / "jem_raw")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(bundles: Path) -> Settings:
+    """Small limits, so that tests can reach them."""
+    return Settings(
+        bundles=(str(bundles),),
+        default_model="jem",
+        max_rows=16,
+        max_num_samples=32,
+        max_images=40,
+        max_body_bytes=300_000,
+        timeout_s=30,
+        log_level="error",
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an app that has been started."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        if ready:
+            await app.state.service.loading
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            client.app = app  # type: ignore[attr-defined]
+            yield client
+
+
+def service_of(client: httpx.AsyncClient) -> Service:
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds; fails after a bound."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def play(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+class Client:
+    """A synchronous face of an app that lives on an event loop of its own."""
+
+    def __init__(self, runner: asyncio.Runner, client: httpx.AsyncClient, app: FastAPI) -> None:
+        self.runner = runner
+        self.http = client
+        self.app = app
+
+    def get(self, url: str, **kwargs: object) -> httpx.Response:
+        """One GET."""
+        return self.runner.run(self.http.get(url, **kwargs))  # type: ignore[arg-type]
+
+    def post(self, url: str, **kwargs: object) -> httpx.Response:
+        """One POST."""
+        return self.runner.run(self.http.post(url, **kwargs))  # type: ignore[arg-type]
+
+    def request(self, method: str, url: str, **kwargs: object) -> httpx.Response:
+        """One request."""
+        return self.runner.run(self.http.request(method, url, **kwargs))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[Client]:
+    """A client of one app that most tests share."""
+    with asyncio.Runner() as runner:
+        context = running(settings)
+        http = runner.run(context.__aenter__())
+        yield Client(runner, http, http.app)  # type: ignore[attr-defined]
+        runner.run(context.__aexit__(None, None, None))

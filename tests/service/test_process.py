@@ -1,0 +1,165 @@
+"""The service as a process: a real socket, real hang-ups, SIGTERM and exit codes."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.pictures import png
+
+ROOT = Path(__file__).parents[2]
+BOUND_S = 60
+LONG = {"params": {"num_steps": 10_000}, "num_samples": 4}
+
+
+class Process:
+    """A running service and a client of it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.port = 0
+        self.http = httpx.Client(timeout=BOUND_S)
+
+    def url(self, path: str) -> str:
+        """The address of an endpoint."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def has_rows_inside(self) -> bool:
+        """Whether work is in the worker, by its metrics."""
+        return "likely_rows_inside 0.0" not in self.http.get(self.url("/metrics")).text
+
+    def ready_status(self) -> int:
+        """What the readiness probe says."""
+        return self.http.get(self.url("/health/ready")).status_code
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Ask again until it holds; fails after a bound."""
+    end_s = time.monotonic() + BOUND_S
+    pause = threading.Event()
+    while not (value := condition()):
+        assert time.monotonic() < end_s
+        pause.wait(0.01)
+    return value
+
+
+@contextmanager
+def served(folder: Path, tmp_path: Path, **env: str) -> Iterator[Process]:
+    """`python -m service` on a free port, killed in the end if it still runs."""
+    log = tmp_path / "log"
+    environment = {
+        "LIKELY_BUNDLES": str(folder),
+        "LIKELY_DEFAULT_MODEL": "jem",
+        "LIKELY_PORT": "0",
+        "OMP_NUM_THREADS": "1",
+        **env,
+    }
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdout=file, stderr=file
+        ) as process,
+    ):
+        service = Process(process, log)
+        try:
+            yield service
+        finally:
+            service.http.close()
+            process.kill()
+
+
+def wait_ready(service: Process) -> None:
+    """Find the port in the log and wait until the models are warm."""
+
+    def port() -> int:
+        assert service.process.poll() is None, service.log.read_text()
+        found = re.search(r"running on http://127.0.0.1:(\d+)", service.log.read_text())
+        return int(found[1]) if found else 0
+
+    service.port = until(port)
+    until(lambda: service.ready_status() == 200)
+
+
+@pytest.fixture(scope="module")
+def service(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A ready service that several tests share."""
+    with served(bundles, tmp_path_factory.mktemp("service")) as process:
+        wait_ready(process)
+        yield process
+
+
+def test_sigterm_finishes_what_was_accepted_and_takes_no_more(
+    bundles: Path, tmp_path: Path
+) -> None:
+    accepted = {"params": {"num_steps": 3_000}, "num_samples": 4}
+    with served(bundles, tmp_path) as service, ThreadPoolExecutor() as pool:
+        wait_ready(service)
+        long = pool.submit(httpx.post, service.url("/sample"), json=accepted, timeout=BOUND_S)
+        until(service.has_rows_inside)
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: service.ready_status() == 503)
+        refused = service.http.post(service.url("/sample"), json={})
+        assert refused.status_code == 503
+        assert refused.json()["type"] == "/problems/shutting-down"
+        service.http.close()
+        answer = long.result(BOUND_S)
+        assert answer.status_code == 200
+        assert len(answer.json()["samples"]) == 4
+        assert service.process.wait(BOUND_S) == 0
+
+
+def test_sigterm_fails_what_takes_too_long(bundles: Path, tmp_path: Path) -> None:
+    brief = served(bundles, tmp_path, LIKELY_DRAIN_S="0.1")
+    with brief as service, ThreadPoolExecutor() as pool:
+        wait_ready(service)
+        long = pool.submit(httpx.post, service.url("/sample"), json=LONG, timeout=BOUND_S)
+        until(service.has_rows_inside)
+        service.process.send_signal(signal.SIGTERM)
+        answer = long.result(BOUND_S)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "/problems/shutting-down"
+        service.http.close()
+        assert service.process.wait(BOUND_S) == 0
+
+
+def test_hanging_up_frees_the_rows(service: Process) -> None:
+    body = b'{"params": {"num_steps": 10000}, "num_samples": 16}'
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(
+            b"POST /sample HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        until(service.has_rows_inside)
+    until(lambda: not service.has_rows_inside())
+    text = service.http.get(service.url("/metrics")).text
+    assert "likely_cancelled_total{" in text
+    assert 'code="499",endpoint="/sample"' in text
+    answer = service.http.post(
+        service.url("/energy"), content=png(), headers={"content-type": "image/png"}
+    )
+    assert answer.status_code == 200
+
+
+def test_the_log_is_json_lines(service: Process) -> None:
+    service.http.get(service.url("/models"), headers={"x-request-id": "find-me"})
+    line = until(lambda: re.search(r"\{.*find-me.*\}", service.log.read_text()))
+    assert '"path": "/models"' in line[0]
+    assert all(text.startswith("{") for text in service.log.read_text().splitlines())
+
+
+def test_with_nothing_to_serve_it_exits_with_1(tmp_path: Path) -> None:
+    with served(tmp_path, tmp_path) as service:
+        assert service.process.wait(BOUND_S) == 1
+        assert "holds no bundle" in service.log.read_text()

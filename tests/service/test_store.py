@@ -1,0 +1,130 @@
+"""Finding, checking and warming bundles, and the choice of their backends."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.core.bundle import Bundle, save
+from models.core.graphs import OnnxFunction
+from models.core.operation import run
+from models.core.preprocess import Preprocessing
+from service import backends
+from service.errors import UnknownModel, UnsupportedOperation
+from service.store import Store, fill, shelve
+from tests.service.conftest import make_bundle
+from tests.service.models import images, inputs, tiny_model
+from training.export import export
+
+
+def filled(*urls: object, default: str = "jem") -> tuple[Store, list[str]]:
+    reports: list[str] = []
+
+    def report(_: str, error: Exception) -> None:
+        reports.append(str(error))
+
+    return fill(tuple(map(str, urls)), default, "torch", 1, report), reports
+
+
+def test_bundles_are_found_below_a_folder_and_by_themselves(bundles: Path) -> None:
+    assert list(filled(bundles)[0].models) == ["ebm", "jem", "jem_raw"]
+    assert list(filled(bundles / "jem")[0].models) == ["jem"]
+    store, reports = filled(bundles / "jem", bundles / "ebm", f"file://{bundles}/jem_raw/")
+    assert list(store.models) == ["jem", "ebm", "jem_raw"]
+    assert not reports
+
+
+def test_the_default_is_the_first_one_if_the_wish_is_not_there(bundles: Path) -> None:
+    assert filled(bundles)[0].default == "jem"
+    assert filled(bundles, default="nobody")[0].default == "ebm"
+
+
+def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path: Path) -> None:
+    jem = make_bundle("jem", "jem", tiny_model("jem"))
+    save(jem, tmp_path / "again")
+    save(replace(jem, name="wrong", preprocessing=Preprocessing(9, 9)), tmp_path / "wrong")
+    save(replace(jem, name="alien", family="alien"), tmp_path / "alien")
+    save(replace(jem, name="names", class_names=("a",)), tmp_path / "names")
+    (tmp_path / "empty").mkdir()
+    store, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
+    assert list(store.models) == ["ebm", "jem", "jem_raw"]
+    text = "\n".join(reports)
+    for part in ("named jem too", "(1, 9, 9)", "'alien'", "1 class names", "no bundle", "missing"):
+        assert part in text
+    assert len(store.failed) == 6
+
+
+def test_models_and_operations_are_looked_up_by_name(bundles: Path) -> None:
+    store, _ = filled(bundles)
+    served = store.find(None)
+    assert served.bundle.name == "jem"
+    assert store.find(served.label) is served
+    for name in ("nobody", "jem@1", "@"):
+        with pytest.raises(UnknownModel, match="jem@"):
+            store.find(name)
+    with pytest.raises(UnsupportedOperation, match="sample, log_likelihood"):
+        served.operation("fly")
+
+
+@pytest.fixture(scope="module")
+def exported() -> Bundle:
+    """A bundle with one of its two graphs in ONNX."""
+    model = tiny_model("jem")
+    graphs = {"logits": export(model.graphs()["logits"], half=False)}
+    return replace(make_bundle("jem", "jem", model), graphs=graphs)
+
+
+@pytest.mark.parametrize("fast", ["torch", "onnx"])
+def test_the_wish_decides_the_backend_and_auto_takes_the_faster(
+    exported: Bundle, monkeypatch: pytest.MonkeyPatch, fast: str
+) -> None:
+    for wish in ("torch", "onnx"):
+        assert _backend_names(exported, wish) == {"logits": wish, "energy_grad": "torch"}
+
+    def seconds(function: object, _: object) -> float:
+        return 1.0 if isinstance(function, OnnxFunction) == (fast == "onnx") else 2.0
+
+    monkeypatch.setattr(backends, "seconds_per_call", seconds)
+    assert _backend_names(exported, "auto") == {"logits": fast, "energy_grad": "torch"}
+
+
+def _backend_names(bundle: Bundle, wish: str) -> dict[str, str]:
+    return {name: backend.name for name, backend in shelve(bundle, wish).backends.items()}
+
+
+def test_a_bundle_without_graphs_runs_on_torch_whatever_the_wish() -> None:
+    chosen = shelve(make_bundle("jem", "jem", tiny_model("jem")), "onnx").backends
+    assert {b.name for b in chosen.values()} == {"torch"}
+    assert set(chosen["logits"].milliseconds) == {"torch"}
+
+
+def test_both_backends_give_the_same_results(exported: Bundle) -> None:
+    torch_model, onnx_model = (shelve(exported, wish).model for wish in ("torch", "onnx"))
+    x = images(5, torch_model.event_shape)
+    columns = inputs(5, x=x, label=torch.tensor([-1, 0, 1, 2, -1]))
+    for name in ("energy", "classify", "log_likelihood"):
+        a, b = (
+            run(model.operations()[name], columns, model.operations()[name].default_params)
+            for model in (torch_model, onnx_model)
+        )
+        for column in a:
+            torch.testing.assert_close(a[column], b[column], atol=1e-4, rtol=0, equal_nan=True)
+
+
+def test_a_graph_that_disagrees_or_is_unknown_is_refused(exported: Bundle) -> None:
+    with pytest.raises(ValueError, match="disagree"):
+        shelve(replace(exported, weights=tiny_model("jem", seed=5).state_dict()))
+    with pytest.raises(ValueError, match="none of the model's"):
+        shelve(replace(exported, graphs={"spell": exported.graphs["logits"]}))
+    with pytest.raises(ValueError, match="loadable"):
+        shelve(replace(exported, graphs={"logits": b"no graph"}))
+
+
+def test_costly_rows_make_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "seconds_per_call", lambda _, rows: 0.01 * len(rows[0]))
+    served = shelve(make_bundle("jem", "jem", tiny_model("jem")))
+    assert served.backends["logits"].milliseconds["torch"] == {1: 10.0, 8: 80.0, 32: 320.0}
+    assert served.max_rows("sample", 64, 100) == 10
+    assert served.max_rows("sample", 4, 100) == 4
+    assert served.max_rows("sample", 64, 1) == 1
