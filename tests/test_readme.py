@@ -53,6 +53,7 @@ def test_a_command_gives_the_answer_shown(
         text=True,
         check=True,
     )
+    assert "/problems/" not in ran.stdout
     if shown:
         _compare(json.loads(ran.stdout), json.loads(shown), "answer")
     if "trousers.png" in command:
