@@ -53,7 +53,8 @@ def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) ->
     lines += [
         "## Chains",
         "",
-        "From uniform noise to a sample, left to right:",
+        "From the default start to a sample, left to right. Chains that start at uniform noise "
+        "were no part of training and need not reach images:",
         "",
         "![trajectory](report/trajectory.png)",
         "",

@@ -58,11 +58,9 @@ def sample_grid(model: GenerativeModel, per_class: int = 10, seed: int = 0) -> b
 
 
 def trajectory(model: GenerativeModel, num_frames: int = 8, num_rows: int = 6) -> bytes:
-    """Chains from uniform noise to sample at `num_frames` evenly spaced steps; a PNG."""
+    """Chains of the default settings, start to sample, at `num_frames` even steps; a PNG."""
     operation = model.operations()["sample"]
-    params = next(p for p in operation.examples if getattr(p, "start", "") == "noise")
-    default = operation.default_params
-    params = type(params)(**{**vars(default), "start": "noise", "num_steps": 4 * default.num_steps})
+    params = operation.default_params
     inputs = {"seed": row_seeds(7, num_rows)}
     if model.num_classes:
         inputs["label"] = torch.arange(num_rows) * model.num_classes // num_rows
