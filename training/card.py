@@ -35,7 +35,8 @@ def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) ->
         "",
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
         "guessing, below it the score ranks them the wrong way round). `file_size` and "
-        "`brightness` need no model: a score that does not beat them has learned little.",
+        "`brightness` need no model (small files and bright images count as strange; near 0 the "
+        "opposite is strange): a score that does not beat them has learned little.",
         "",
     ]
     if default:
