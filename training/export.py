@@ -55,6 +55,7 @@ def export(graph: Graph, *, half: bool = True) -> bytes:
         )
     assert program is not None
     model = program.model_proto
+    _forget_origins(model)
     if half:
         _halve_constants(model)
     onnx.checker.check_model(model)
@@ -72,6 +73,16 @@ class _Wrapped(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Any:
         return self.traced(*tensors)
+
+
+def _forget_origins(model: onnx.ModelProto) -> None:
+    """Drop the stack traces that the exporter notes: they hold paths of the exporting machine."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
 
 
 def _halve_constants(model: onnx.ModelProto) -> None:
