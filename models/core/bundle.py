@@ -103,16 +103,24 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    replaced = beside.with_name(f"{beside.name}-replaced")
     try:
         beside.chmod(0o755)
         for name, data in {**files, _DESCRIPTION: text.encode(), **(extras or {})}.items():
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             (beside / name).write_bytes(data)
         if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
+            # Two renames, so that a crash leaves a whole bundle under one name or the other.
+            path.rename(replaced)
+        try:
+            beside.rename(path)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(path)
+            raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     return path
 
 
