@@ -165,7 +165,7 @@ class EnergyLikelihood(Operation[EnergyLikelihoodParams]):
         self.model = model
 
     @property
-    def examples(self) -> tuple[EnergyLikelihoodParams, ...]:  # type: ignore[override]
+    def examples(self) -> tuple[EnergyLikelihoodParams, ...]:
         none = EnergyLikelihoodParams()
         known = not bool(self.model.log_z.isnan())
         return (none, EnergyLikelihoodParams("ais")) if known else (none,)

@@ -65,7 +65,7 @@ class Langevin(Operation[LangevinParams]):
         self.model = model
 
     @property
-    def examples(self) -> tuple[LangevinParams, ...]:  # type: ignore[override]
+    def examples(self) -> tuple[LangevinParams, ...]:
         return (
             self.params(num_steps=3),
             self.params(num_steps=1, start="noise"),

@@ -52,8 +52,6 @@ class Operation(ABC, Generic[P]):
     """
 
     Params: ClassVar[type[Any]] = NoParams
-    examples: ClassVar[tuple[Any, ...]] = (NoParams(),)
-    """Params that between them reach every branch: for warm-up and the contract tests."""
 
     needs_events: bool = True
     """Whether `init` needs the input column x, the events that the operation is about."""
@@ -71,6 +69,11 @@ class Operation(ABC, Generic[P]):
     def default_params(self) -> P:
         """What a request that names no params gets: for samplers, the settings of training."""
         return self.Params()
+
+    @property
+    def examples(self) -> tuple[P, ...]:
+        """Params that between them reach every branch: for warm-up and the contract tests."""
+        return (self.default_params,)
 
     def check(self, inputs: Container[str], params: P) -> None:
         """Refuse what `init` cannot work with. Raises ValueError with what is accepted."""
