@@ -35,7 +35,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     form = {
         "height": recipe.height,
         "width": recipe.width,
-        "channels": recipe.channels,
+        "channels": recipe.num_channels,
         "background": recipe.background,
     }
     data = load(recipe.dataset, invert=recipe.invert, **form)

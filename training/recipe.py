@@ -5,7 +5,9 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from training.data import Dataset
 from training.objective import MeanLoss, Objective
@@ -24,7 +26,8 @@ class Recipe:
     dataset: str
     height: int
     width: int
-    channels: int = 1
+    num_channels: int = 1
+    """Colours of the images; the network's widths are the config's `channels`."""
     invert: bool = False
     background: int = 0
     objective: type[Objective] = MeanLoss
@@ -56,12 +59,13 @@ class Recipe:
         of_config = {f.name for f in fields(self.config)}
         of_objective = set(self.objective.__init__.__kwdefaults__ or {})
         for key, text in changes.items():
-            value = _value(text)
             if key in own:
-                recipe = replace(recipe, **{key: value})
+                recipe = replace(recipe, **{key: _value(Recipe, key, text)})
             elif key in of_config:
+                value = _value(type(self.config), key, text)
                 recipe = replace(recipe, config=replace(recipe.config, **{key: value}))
             elif key in of_objective:
+                value = _value(self.objective.__init__, key, text)
                 settings = {**recipe.objective_settings, key: value}
                 recipe = replace(recipe, objective_settings=settings)
             else:
@@ -72,7 +76,7 @@ class Recipe:
     def config_for(self, data: Dataset) -> Any:
         """The family's config with the shapes that the data dictate."""
         known = {f.name for f in fields(self.config)}
-        found: dict[str, Any] = {"event_shape": (self.channels, self.height, self.width)}
+        found: dict[str, Any] = {"event_shape": (self.num_channels, self.height, self.width)}
         found["num_classes"] = len(data.class_names)
         return replace(self.config, **{k: v for k, v in found.items() if k in known})
 
@@ -98,8 +102,18 @@ def _title(stem: str) -> str:
     return f"{family}_{dataset.replace('_', '-')}"
 
 
-def _value(text: str) -> Any:
+def _value(owner: Any, key: str, text: str) -> Any:
+    """What the text says, as the type that `owner` annotates. Raises ValueError if it is not."""
+    kind: TypeAdapter[Any] = TypeAdapter(get_type_hints(owner)[key])
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return text
+        value = text
+    try:
+        return kind.validate_python(value)
+    except ValidationError:
+        pass
+    try:
+        return kind.validate_python(text)  # such as a folder whose name is a number
+    except ValidationError as error:
+        raise ValueError(f"{key}={text}: {error.errors()[0]['msg']}") from error
