@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.core.graphs import Graph
+from models.core.grid import Grid
 from models.core.likelihood import Likelihood
 from models.core.operation import Operation
 
@@ -22,8 +23,13 @@ class GenerativeModel(nn.Module, ABC):
     operations. Shape letters: B rows, C H W image, D event size, K classes.
     """
 
-    likelihood: ClassVar[Likelihood]
+    likelihood: Likelihood
+    """What the number is that log_likelihood gives by default."""
     event_shape: tuple[int, ...]
+    latent_shape: tuple[int, ...] | None = None
+    """Of z, for models that encode and decode."""
+    grid: Grid | None = None
+    """The values that events can take; None if they are continuous."""
     num_classes: int = 0
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ the CPU so that every device gets the same numbers. torch's CPU generator would 
 bits of a seed.
 """
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,19 @@ def row_seeds(seed: int, num_rows: int) -> Tensor:
     """A seed per sample; sample i does not depend on num_rows. -> (num_rows,) int64, >= 0."""
     state = np.random.SeedSequence(seed).generate_state(num_rows, np.uint64)
     return torch.from_numpy((state >> np.uint64(1)).astype(np.int64))
+
+
+def event_seeds(seed: Tensor, x: Tensor) -> Tensor:
+    """A seed per event that depends on nothing but `seed` and the event itself.
+
+    Shapes: seed (B,) int64, x (B, ...) -> (B,) int64, >= 0, on the CPU.
+    """
+    events = x.detach().cpu().contiguous().numpy()
+    found = []
+    for one, event in zip(seed.tolist(), events, strict=True):
+        digest = hashlib.blake2b(event.tobytes(), digest_size=8, salt=one.to_bytes(8, "little"))
+        found.append(int.from_bytes(digest.digest(), "little") >> 1)
+    return torch.tensor(found, dtype=torch.int64)
 
 
 def normal(seed: Tensor, step: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:

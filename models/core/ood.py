@@ -91,6 +91,22 @@ SCORES: dict[str, Score] = {
         "likely count as strange as well (after Nalisnick et al. 2019, arXiv:1906.02994).",
         lambda rows, reference: (rows["energy"] - reference).abs(),
     ),
+    "nll": Score(
+        "log_likelihood",
+        ("log_prob",),
+        "nats",
+        "Minus the log likelihood (or its bound). Flows and autoregressive models can find other "
+        "data likelier than their own (Nalisnick et al. 2019, arXiv:1810.09136).",
+        lambda rows, _: -rows["log_prob"],
+    ),
+    "typicality": Score(
+        "log_likelihood",
+        ("log_prob",),
+        "nats",
+        "Distance of the log likelihood from its median on validation data, so that events that "
+        "are too likely count as strange as well (Nalisnick et al. 2019, arXiv:1906.02994).",
+        lambda rows, reference: (rows["log_prob"] - reference).abs(),
+    ),
 }
 
 

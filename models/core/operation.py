@@ -56,8 +56,17 @@ class Operation(ABC, Generic[P]):
     needs_events: bool = True
     """Whether `init` needs the input column x, the events that the operation is about."""
 
+    needs_latents: bool = False
+    """Whether `init` needs the input column z (B, *latent_shape)."""
+
     takes_label: bool = False
     """Whether the input column label (B,) changes the result; -1 stands for no label."""
+
+    shares_seed: bool = False
+    """Whether all rows of a request get its seed itself: noise then depends on seed and event."""
+
+    stops_early: bool = False
+    """Whether the state has a column done (B,) bool; a request may leave once all its rows are."""
 
     outputs: tuple[str, ...] = ()
     """The result columns that `finish` promises; it may give others too."""
@@ -79,6 +88,8 @@ class Operation(ABC, Generic[P]):
         """Refuse what `init` cannot work with. Raises ValueError with what is accepted."""
         if self.needs_events and "x" not in inputs:
             raise ValueError("this operation needs images or arrays")
+        if self.needs_latents and "z" not in inputs:
+            raise ValueError("this operation needs latents")
 
     def kind(self, params: P) -> Likelihood | None:
         """What the column log_prob is, for operations that return one."""
@@ -86,7 +97,8 @@ class Operation(ABC, Generic[P]):
 
     @abstractmethod
     def num_steps(self, params: P) -> int:
-        """How often `step` must run; known beforehand, so the engine never asks the device."""
+        """How often `step` must run, at most if it `stops_early`; known beforehand, so that the
+        engine asks the device only about operations that may stop early."""
 
     @abstractmethod
     def init(self, inputs: Rows, params: P) -> Rows:
@@ -147,4 +159,6 @@ def run(operation: Operation[P], inputs: Rows, params: P) -> Rows:
     rows = operation.init(inputs, params)
     for _ in range(operation.num_steps(params)):
         rows = operation.step(rows)
+        if operation.stops_early and bool(rows["done"].all()):
+            break
     return operation.finish(rows)

@@ -1,0 +1,149 @@
+"""What the flow families share: a transform, a normal base, and dequantisation for pixels.
+
+Tabak and Vanden-Eijnden 2010; Rezende and Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017,
+arXiv:1605.08803. log p(x) = log N(f(x); 0, I) + log |det df/dx|.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.core.density import EnergyOf
+from models.core.dequantisation import UniformDequantisation, levels_of
+from models.core.flow_operations import FlowDecode, FlowEncode, FlowLogLikelihood, FlowSample
+from models.core.graphs import Graph
+from models.core.grid import grid_of
+from models.core.likelihood import Likelihood
+from models.core.model import GenerativeModel
+from models.core.operation import Operation
+from models.core.transforms import (
+    Centre,
+    Chain,
+    Logit,
+    Standardise,
+    Transform,
+    standard_normal_log_prob,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """What a flow is about; families add the sizes of their networks."""
+
+    event_shape: tuple[int, ...] = (1, 4, 4)
+    num_levels: int = 4
+    """Grey levels, or counts of a vector; 0 for vectors of real numbers."""
+    logit_margin: float = 0.05
+    """Of the logit that maps pixels to the real line; 0 only centres them."""
+    temperature: float = 1.0
+    """With which samples are drawn unless a request says otherwise."""
+
+
+class FlowModel(GenerativeModel):
+    """z = f(x) with z (B, D) standard normal.
+
+    Of real vectors the log density is EXACT; of pixels it is a BOUND, since the flow models the
+    dequantised variable (Theis et al. 2016, arXiv:1511.01844).
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        transform: Transform,
+        dequantisation: nn.Module | None = None,
+    ) -> None:
+        """`transform` takes (B, *event_shape) to (B, D); `dequantisation` is uniform by default."""
+        super().__init__()
+        self.config = config
+        self.event_shape = config.event_shape
+        self.latent_shape = (self.num_dims,)
+        self.grid = grid_of(config.event_shape, config.num_levels)
+        self.likelihood = Likelihood.BOUND if self.grid else Likelihood.EXACT
+        self.flow = Chain([self._entrance(), transform])
+        self.dequantisation: nn.Module | None = None
+        if self.grid:
+            self.dequantisation = dequantisation or UniformDequantisation(config.num_levels)
+
+    def _entrance(self) -> Transform:
+        """From what the model is about to the real line."""
+        if self.grid is None:
+            return Standardise(self.event_shape)
+        margin = self.config.logit_margin
+        return Logit(margin) if margin > 0 else Centre()
+
+    def log_density(self, y: Tensor) -> Tensor:
+        """Of the continuous variable: a real vector, or dequantised levels in (0, 1).
+
+        Shapes: (B, *event) -> (B,), nats.
+        """
+        z, log_abs_det = self.flow(y)
+        return standard_normal_log_prob(z) + log_abs_det
+
+    def log_prob(self, x: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Exact for real vectors; for levels the bound at the noise eps, standard normal.
+
+        Shapes: x (B, *event), eps (B, *event) -> (B,), nats.
+        """
+        if self.grid is None or self.dequantisation is None:
+            return self.log_density(x)
+        y, log_q = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
+        return self.log_density(y) - log_q
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Minus log_prob, at fresh noise. Shapes: x (B, *event) -> (B,), nats."""
+        return -self.log_prob(x, torch.randn_like(x))
+
+    def encode(self, x: Tensor, eps: Tensor) -> Tensor:
+        """The latent of an event, dequantised with eps. Shapes: (B, *event) x 2 -> (B, D)."""
+        if self.grid is not None and self.dequantisation is not None:
+            x, _ = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
+        z: Tensor = self.flow(x)[0]
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The continuous variable of a latent: `flow` backwards. Shapes: (B, D) -> (B, *event)."""
+        return self.flow.inverse(z)[0]
+
+    def to_event(self, y: Tensor) -> Tensor:
+        """The event that holds the continuous variable. Shapes: (B, *event) -> (B, *event)."""
+        return self.grid.values(levels_of(y, self.grid.num_levels)) if self.grid else y
+
+    def initialise(self, x: Tensor) -> None:
+        """Set what depends on the data: standardisation by all rows, actnorm by the same.
+
+        Shapes: x (N, *event), of the train split.
+        """
+        if self.grid is not None and self.dequantisation is not None:
+            with torch.no_grad():
+                x, _ = self.dequantisation(self.grid.levels(x).to(x.dtype), torch.randn_like(x))
+        entrance = self.flow.parts[0]
+        if isinstance(entrance, Standardise):
+            entrance.fit(x)
+        self.flow.initialise(x)
+
+    def graphs(self) -> Mapping[str, Graph]:
+        z = torch.zeros(2, self.num_dims)
+        x, eps = torch.zeros(2, *self.event_shape), torch.zeros(2, *self.event_shape)
+        return {
+            "log_prob": Graph(self._log_prob_graph, ("x", "eps"), ("log_prob",), (x, eps)),
+            "decode": Graph(self._decode_graph, ("z",), ("y",), (z,)),
+        }
+
+    def _log_prob_graph(self, x: Tensor, eps: Tensor) -> tuple[Tensor]:
+        return (self.log_prob(x, eps),)
+
+    def _decode_graph(self, z: Tensor) -> tuple[Tensor]:
+        return (self.decode(z),)
+
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        log_likelihood = FlowLogLikelihood(self)
+        return {
+            "sample": FlowSample(self),
+            "log_likelihood": log_likelihood,
+            "energy": EnergyOf(log_likelihood),
+            "encode": FlowEncode(self),
+            "decode": FlowDecode(self),
+        }

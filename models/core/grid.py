@@ -1,0 +1,44 @@
+"""Discrete events: the evenly spaced values that a pixel or a count can take."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`num_levels` values from 0 to `top`: grey levels in [0, 1] of images, counts of vectors."""
+
+    num_levels: int
+    top: float = 1.0
+
+    def levels(self, x: Tensor) -> Tensor:
+        """The nearest level of each value. Shapes: (B, ...) -> int64 (B, ...)."""
+        scale = (self.num_levels - 1) / self.top
+        return (x.clamp(0, self.top) * scale).round().long()
+
+    def values(self, levels: Tensor) -> Tensor:
+        """The value of each level. Shapes: int64 (B, ...) -> float32 (B, ...)."""
+        return levels.float() * (self.top / (self.num_levels - 1))
+
+
+def grid_of(event_shape: tuple[int, ...], num_levels: int) -> Grid | None:
+    """Images lie in [0, 1], vectors hold the levels themselves; None if num_levels is 0.
+
+    Raises ValueError if there is but one level, or an image without levels.
+    """
+    if num_levels == 0:
+        return None
+    if num_levels < 2:
+        raise ValueError(f"num_levels {num_levels}: accepted are 0 (continuous) and 2 or more")
+    return Grid(num_levels, 1.0 if len(event_shape) == 3 else num_levels - 1.0)
+
+
+def binarise(pixels: Tensor, u: Tensor) -> Tensor:
+    """White with probability grey / 255, u uniform in [0, 1). Shapes: uint8, float -> uint8.
+
+    The law of the statically binarised MNIST (Salakhutdinov and Murray 2008); black and white
+    pixels stay as they are.
+    """
+    return torch.where(u < pixels.float() / 255, 255, 0).to(torch.uint8)
