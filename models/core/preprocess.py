@@ -4,17 +4,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
+from models.core.grid import binarise
+from models.core.noise import event_seeds, uniform
+
 _MODES: dict[int, Literal["L", "RGB"]] = {1: "L", 3: "RGB"}
+_CHUNK = 4096
+"""Images that are binarised at once: their noise takes four times their memory."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Size, colour mode and polarity of a model's images.
+    """Size, colour mode, polarity and number of grey levels of a model's images.
 
     Pictures of another shape are fitted with their aspect ratio kept (Lanczos) and padded with
     `background`, the grey level that surrounds the subject in the model's training images.
+    Raises ValueError if there are fewer than 2 or more than 256 levels.
     """
 
     height: int
@@ -22,6 +29,12 @@ class Preprocessing:
     channels: int = 1
     invert: bool = False
     background: int = 0
+    levels: int = 256
+    """Evenly spaced grey levels that are left; 2 are black and white, drawn from the greys."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.levels <= 256:
+            raise ValueError(f"{self.levels} grey levels: accepted are 2 to 256")
 
     def apply(self, image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
         """Pixels uint8 (C, H, W) and a note for each thing that was changed on the way.
@@ -38,7 +51,34 @@ class Preprocessing:
             notes.append("inverted: the model expects a bright subject on a dark ground")
         image = self._fitted(image, notes)
         pixels = np.asarray(image, dtype=np.uint8).reshape(self.height, self.width, self.channels)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)), tuple(notes)
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        reduced = self.to_levels(pixels[None])[0]
+        if not np.array_equal(reduced, pixels):
+            notes.append(self.levels_note)
+        return reduced, tuple(notes)
+
+    @property
+    def levels_note(self) -> str:
+        """What `to_levels` does to an image that it changes, in words."""
+        if self.levels == 2:
+            return "binarised: white with probability grey / 255, the same bits every time"
+        return f"rounded to {self.levels} grey levels"
+
+    def to_levels(self, pixels: np.ndarray) -> np.ndarray:
+        """The nearest grey levels; of two levels, white with probability grey / 255.
+
+        The random bits of an image are a function of its pixels alone, so that an image has the
+        same ones in training, in an upload and in any company. Shapes: uint8 (N, C, H, W) ->
+        uint8 (N, C, H, W).
+        """
+        if self.levels == 256:
+            return pixels
+        if self.levels > 2:
+            step = 255 / (self.levels - 1)
+            nearest = np.round(np.round(np.arange(256) / step) * step).astype(np.uint8)
+            return nearest[pixels]
+        parts = [_binarised(pixels[i : i + _CHUNK]) for i in range(0, len(pixels), _CHUNK)]
+        return np.concatenate(parts) if parts else pixels
 
     def _coloured(
         self, image: Image.Image, mode: Literal["L", "RGB"], notes: list[str]
@@ -75,3 +115,11 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
     notes.append("turned upright by its EXIF orientation")
     return ImageOps.exif_transpose(image)
+
+
+def _binarised(pixels: np.ndarray) -> np.ndarray:
+    """One draw of `binarise` for each image, by noise from a hash of the image."""
+    grey = torch.from_numpy(np.array(pixels, dtype=np.uint8, order="C"))
+    zero = torch.zeros(len(grey), dtype=torch.int64)
+    u = uniform(event_seeds(zero, grey), zero, tuple(grey.shape[1:]))
+    return binarise(grey, u).numpy()
