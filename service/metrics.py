@@ -9,7 +9,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.engine import LaneKey, Ticket
+from service.tickets import LaneKey, Ticket
 from service.worker import Watch
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -6,12 +6,12 @@ from typing import Any
 
 import structlog
 
-from service.engine import LaneKey
 from service.errors import NotReady
 from service.images import Decoder
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Store, fill
+from service.tickets import LaneKey
 from service.worker import Worker
 
 

@@ -12,8 +12,8 @@ from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, run
 from service.backends import Backend, choose
-from service.engine import LaneKey
 from service.errors import UnknownModel, UnsupportedOperation
+from service.tickets import LaneKey
 
 
 @dataclass(frozen=True)

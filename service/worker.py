@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import torch
 
 from models.core.operation import Operation, Rows, concat
-from service.engine import Engine, LaneKey, Observer, Ticket, settle
+from service.engine import Engine
 from service.errors import Overloaded, ServiceError, ShuttingDown, StepFailed, TooManyRows
+from service.tickets import LaneKey, Observer, Ticket, settle
 
 T = TypeVar("T")
 

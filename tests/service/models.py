@@ -9,7 +9,8 @@ from models.core.families import family
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, num_rows
-from service.engine import Engine, LaneKey, Ticket
+from service.engine import Engine
+from service.tickets import LaneKey, Ticket
 
 
 def tiny_model(name: str, seed: int = 0, log_z: float | None = None) -> GenerativeModel:

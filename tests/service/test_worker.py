@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from service.engine import LaneKey, Ticket
 from service.errors import Overloaded, ShuttingDown, StepFailed, TooManyRows
+from service.tickets import LaneKey, Ticket
 from service.worker import Answer, Watch, Worker
 from tests.service.models import Count, CountParams, inputs
 

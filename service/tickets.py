@@ -1,0 +1,61 @@
+"""What the engine passes around: rows that travel together, their lane, and who is told of them."""
+
+import math
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from models.core.operation import Rows
+
+T = TypeVar("T")
+
+
+class LaneKey(NamedTuple):
+    """Only rows of one operation of one model can share a step."""
+
+    model: str
+    operation: str
+
+
+def settle(promise: Future[T], value: T | Exception) -> None:
+    """Deliver, unless the client has gone: setting a cancelled future would raise."""
+    if promise.done() or not promise.set_running_or_notify_cancel():
+        return
+    if isinstance(value, Exception):
+        promise.set_exception(value)
+    else:
+        promise.set_result(value)
+
+
+@dataclass(eq=False)
+class Ticket:
+    """Accepted rows that travel together, and the promise of their result."""
+
+    lane: LaneKey
+    inputs: Rows
+    params: Any
+    num_rows: int
+    steps_left: int
+    result: Future[Rows] = field(default_factory=Future)
+    admitted_s: float = math.nan
+    """When the rows joined the batch; written by the observer, whose clock it is."""
+
+    @property
+    def leaves(self) -> bool:
+        return self.steps_left == 0 or self.result.cancelled()
+
+
+class Observer:
+    """Is told what happens, on the engine's thread; this one looks away."""
+
+    def admitted(self, ticket: Ticket) -> None:
+        """The ticket's rows have joined the batch."""
+
+    def stepped(self, lane: LaneKey, num_rows: int) -> None:
+        """A step of so many rows was done, well or not."""
+
+    def left(self, ticket: Ticket, where: str) -> None:
+        """The ticket is out of the engine; it was "waiting" or "running"."""
+
+    def failed(self, lane: LaneKey, error: Exception) -> None:
+        """An operation raised an exception; those it concerns get StepFailed."""
