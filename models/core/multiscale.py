@@ -1,0 +1,82 @@
+"""Squeezing and factoring out: how image flows work at several resolutions.
+
+Dinh et al. 2017, arXiv:1605.08803, section 3.6.
+"""
+
+import torch
+from torch import Tensor
+
+from models.core.transforms import Transform
+
+ROWS = (0, 1, 2, 3)
+"""Positions of a 2 x 2 block in reading order: halves of the channels are its two rows."""
+DIAGONAL = (0, 3, 1, 2)
+"""Diagonal first: halves of the channels are the fields of a checkerboard."""
+
+
+def squeeze(x: Tensor, order: tuple[int, ...] = ROWS) -> Tensor:
+    """Blocks of 2 x 2 pixels as channels, position by position. Shapes: (B, C, H, W) -> (B, 4C,
+    H/2, W/2)."""
+    positions = [x[:, :, i // 2 :: 2, i % 2 :: 2] for i in order]
+    return torch.cat(positions, 1)
+
+
+def unsqueeze(x: Tensor, order: tuple[int, ...] = ROWS) -> Tensor:
+    """The inverse of `squeeze`. Shapes: (B, 4C, H, W) -> (B, C, 2H, 2W)."""
+    positions = x.chunk(4, 1)
+    tl, tr, bl, br = (positions[order.index(i)] for i in range(4))
+    rows = [torch.stack(pair, -1).flatten(3) for pair in ((tl, tr), (bl, br))]
+    return torch.stack(rows, 3).flatten(2, 3)
+
+
+def squeezed_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(C, H, W) -> (4C, H/2, W/2). Raises ValueError if a side is odd."""
+    num_channels, height, width = shape
+    if height % 2 or width % 2:
+        raise ValueError(f"{height}x{width} cannot be squeezed: accepted are even sides")
+    return 4 * num_channels, height // 2, width // 2
+
+
+class Squeeze(Transform):
+    """Shapes: (B, C, H, W) <-> (B, 4C, H/2, W/2)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return squeeze(x), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return unsqueeze(z), z.new_zeros(len(z))
+
+
+class FactorOut(Transform):
+    """Half of the channels becomes latent as it is, the other half goes on through `rest`.
+
+    Shapes: (B, *shape) <-> (B, D), first the part of `rest`, which takes
+    (B, *kept_shape(shape)) to a vector.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rest: Transform) -> None:
+        super().__init__()
+        num_channels, *sides = shape
+        self.kept = kept_shape(shape)[0]
+        self.out_shape = (num_channels - self.kept, *sides)
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        kept, out = x[:, : self.kept], x[:, self.kept :]
+        z, log_abs_det = self.rest(kept)
+        return torch.cat([z, out.flatten(1)], 1), log_abs_det
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        size = torch.Size(self.out_shape).numel()
+        kept, log_abs_det = self.rest.inverse(z[:, :-size])
+        return torch.cat([kept, z[:, -size:].unflatten(1, self.out_shape)], 1), log_abs_det
+
+    def initialise(self, x: Tensor) -> Tensor:
+        z = self.rest.initialise(x[:, : self.kept])
+        return torch.cat([z, x[:, self.kept :].flatten(1)], 1)
+
+
+def kept_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """What of (C, H, W) goes on when half of the channels is factored out."""
+    num_channels, height, width = shape
+    return num_channels // 2, height, width
