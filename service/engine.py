@@ -85,6 +85,14 @@ class Lane:
                 self._fail(ticket, own, known=own is error)
         self._keep(stepped)
 
+    def stop_early(self) -> None:
+        """Let the tickets go whose rows are all done; asks the device once a step."""
+        if not self.operation.stops_early or not self.running:
+            return
+        done = self.rows["done"].cpu().split([ticket.num_rows for ticket in self.running])
+        for ticket, part in zip(self.running, done, strict=True):
+            ticket.stopped = bool(part.all())
+
     def retire(self) -> None:
         """Take out the tickets that are finished or cancelled; their rows leave the device."""
         if not any(ticket.leaves for ticket in self.running):
@@ -171,6 +179,7 @@ class Engine:
                 if not lane.running:
                     continue
                 lane.step()
+                lane.stop_early()
                 lane.retire()
             except Exception as error:  # an operation that breaks its promises fails its lane only
                 self._observer.failed(lane.key, error)

@@ -39,10 +39,12 @@ class Ticket:
     result: Future[Rows] = field(default_factory=Future)
     admitted_s: float = math.nan
     """When the rows joined the batch; written by the observer, whose clock it is."""
+    stopped: bool = False
+    """All rows were done before their steps were over."""
 
     @property
     def leaves(self) -> bool:
-        return self.steps_left == 0 or self.result.cancelled()
+        return self.steps_left == 0 or self.stopped or self.result.cancelled()
 
 
 class Observer:
