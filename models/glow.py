@@ -1,0 +1,66 @@
+"""Glow: actnorm, invertible 1x1 convolution and affine coupling, at several resolutions.
+
+Kingma and Dhariwal 2018, "Glow: Generative Flow with Invertible 1x1 Convolutions",
+arXiv:1807.03039.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from models.core.actnorm import ActNorm
+from models.core.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.flow import FlowConfig, FlowModel
+from models.core.linear import LinearName, linear
+from models.core.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
+from models.core.transforms import Chain, Flatten, Transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(FlowConfig):
+    """The defaults are a tiny model of 4x4 images; only images are accepted."""
+
+    num_scales: int = 2
+    """Times the image is squeezed, half of it factored out after each but the last."""
+    flow_steps: int = 2
+    """Actnorm, 1x1 convolution and coupling, so many times at each scale."""
+    channels: int = 8
+    """Width of every coupling's network."""
+    num_blocks: int = 1
+    """Residual blocks of every coupling's network."""
+    linear: LinearName = "plu"
+    """Decomposition of the 1x1 convolution."""
+
+
+class Model(FlowModel):
+    """Squeeze, steps of flow, half factored out under a prior given the other half; and again."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ValueError if the sides cannot be halved num_scales times, or for vectors."""
+        if len(config.event_shape) != 3:
+            raise ValueError(f"event_shape {config.event_shape}: accepted are images (C, H, W)")
+        if config.num_scales < 1:
+            raise ValueError(f"num_scales {config.num_scales}: accepted are 1 and more")
+        super().__init__(config, _scale(config.event_shape, config.num_scales, config))
+
+
+def _scale(shape: tuple[int, ...], num_scales: int, config: Config) -> Transform:
+    """One resolution and all below. (B, *shape) -> (B, D)."""
+    shape = squeezed_shape(shape)
+    parts: list[Transform] = [Squeeze()]
+    for _ in range(config.flow_steps):
+        parts += [
+            ActNorm(shape),
+            linear(config.linear, shape),
+            _coupling(shape, config, config.num_blocks),
+        ]
+    if num_scales == 1:
+        return Chain([*parts, Flatten(shape)])
+    # The learned prior of the paper: what is factored out is standardised given what is kept.
+    prior = _coupling(shape, config, 0)
+    rest = _scale(kept_shape(shape), num_scales - 1, config)
+    return Chain([*parts, prior, FactorOut(shape, rest)])
+
+
+def _coupling(shape: tuple[int, ...], config: Config, num_blocks: int) -> AffineCoupling:
+    network = partial(ResNet, channels=config.channels, num_blocks=num_blocks, is_image=True)
+    return AffineCoupling(ChannelHalves(shape), network)
