@@ -3,6 +3,7 @@
 from collections.abc import Container
 from typing import Any, TypeVar
 
+from models.core.likelihood import Likelihood
 from models.core.operation import Operation, Rows
 
 P = TypeVar("P")
@@ -32,6 +33,9 @@ class EnergyOf(Operation[P]):
 
     def check(self, inputs: Container[str], params: P) -> None:
         self.inner.check(inputs, params)
+
+    def kind(self, params: P) -> Likelihood | None:
+        return self.inner.kind(params)
 
     def num_steps(self, params: P) -> int:
         return self.inner.num_steps(params)

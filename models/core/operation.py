@@ -92,7 +92,7 @@ class Operation(ABC, Generic[P]):
             raise ValueError("this operation needs latents")
 
     def kind(self, params: P) -> Likelihood | None:
-        """What the column log_prob is, for operations that return one."""
+        """What the number is in the column log_prob, or in energy = -log_prob; None without one."""
         return None
 
     @abstractmethod
