@@ -10,28 +10,50 @@ from models.core.families import families
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, concat, num_rows, run, split
-from tests.models.tiny import events, random_model
+from tests.models.tiny import events_of, latents_of, random_model
 
 ATOL = 1e-4
+_VECTORS = {"event_shape": (5,), "num_levels": 0}
+_OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "glow": {"colour": {"event_shape": (3, 4, 4), "logit_margin": 0.0}},
+    "linear_flow": {"vectors": _VECTORS},
+    "made": {
+        "counts": {"event_shape": (5,), "num_levels": 4, "output": "categorical"},
+        "grey": {"num_levels": 16, "output": "logistic_mixture"},
+    },
+    "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
+}
+"""What else than its default a family can be about, by family and a name for it."""
+SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in families()},
+    **{
+        f"{name}.{form}": (name, config)
+        for name, forms in _OTHER_EVENTS.items()
+        if name in families()
+        for form, config in forms.items()
+    },
+}
+"""Families and their configs that the contract is about."""
 
 
 @cache
-def model_of(family: str) -> GenerativeModel:
-    """One tiny model a family; no operation may change it."""
-    return random_model(family)
+def model_of(subject: str) -> GenerativeModel:
+    """One tiny model a subject; no operation may change it."""
+    family, config = SUBJECTS[subject]
+    return random_model(family, **config)
 
 
 class Case(NamedTuple):
     """An operation with params; several cases of one operation can share a lane."""
 
-    family: str
+    subject: str
     name: str
     params: Any
 
     @property
     def model(self) -> GenerativeModel:
         """The model that runs it."""
-        return model_of(self.family)
+        return model_of(self.subject)
 
     @property
     def operation(self) -> Operation[Any]:
@@ -42,12 +64,16 @@ class Case(NamedTuple):
         """Columns as a request brings them; labels mixed, one of them missing."""
         model, operation = self.model, self.operation
         rows: Rows = {"seed": row_seeds(seed, num)}
+        if operation.shares_seed:
+            rows["seed"] = torch.full((num,), seed)
+        if operation.needs_latents:
+            rows["z"] = latents_of(model, num, seed)
         if operation.takes_label:
             rows["label"] = (torch.arange(num) + seed) % (model.num_classes + 1) - 1
         try:
             operation.check(rows, self.params)
         except ValueError:
-            rows["x"] = events(num, model.event_shape, seed)
+            rows["x"] = events_of(model, num, seed)
         operation.check(rows, self.params)
         return rows
 
@@ -58,16 +84,16 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case(family, name, params)
-    for family in families()
-    for name, operation in model_of(family).operations().items()
+    Case(subject, name, params)
+    for subject in SUBJECTS
+    for name, operation in model_of(subject).operations().items()
     for params in (operation.default_params, *operation.examples)
 ]
 
 
 def title(case: Any) -> str:
     """How a case is called in the report."""
-    return f"{case.family}-{case.name}" if isinstance(case, Case) else str(case)
+    return f"{case.subject}-{case.name}" if isinstance(case, Case) else str(case)
 
 
 def assert_same(found: Rows, expected: Rows, atol: float = ATOL) -> None:
@@ -100,7 +126,7 @@ def in_company(operation: Operation[Any], requests: Sequence[tuple[Rows, Any]]) 
         inside = dict(zip(inside, parts, strict=True))
         for i in list(inside):
             left[i] -= 1
-            if left[i] == 0:
+            if left[i] == 0 or (operation.stops_early and bool(inside[i]["done"].all())):
                 results[i] = operation.finish(inside.pop(i))
         assert inside or tick < len(requests) or len(results) == len(requests)
     return [results[i] for i in range(len(requests))]

@@ -7,25 +7,33 @@ from torch import Tensor
 
 from models.core.energy import EnergyConfig, EnergyModel
 from models.core.families import family
+from models.core.flow import FlowModel
 from models.core.model import GenerativeModel
 
 LOG_Z, LOG_Z_ERROR = 3.0, 0.25
+SPREAD = 0.2
 
 
 def random_model(name: str, *, seed: int = 0, scale: float = 3.0, **config: Any) -> GenerativeModel:
     """A model of this family with random weights and whatever else training would leave in it.
 
-    Weights are `scale` times their usual size: near zero all energies are alike, and a row that
-    sees another goes unnoticed.
+    Weights of energies are `scale` times their usual size: near zero all energies are alike, and a
+    row that sees another goes unnoticed. Other families start some weights at zero, which would
+    hide as much, and are too wild at `scale`: theirs get noise.
     """
     module = family(name)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         model: GenerativeModel = module.Model(module.Config(**config))
-        for parameter in model.parameters():
-            parameter.mul_(scale)
         if isinstance(model, EnergyModel):
+            for parameter in model.parameters():
+                parameter.mul_(scale)
             _fill(model)
+        else:
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=SPREAD)
+        if isinstance(model, FlowModel):
+            model.initialise(events_of(model, 64, seed))
     return model.eval().requires_grad_(False)
 
 
@@ -51,6 +59,21 @@ def events(num: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     """Random events in [0, 1]; the first ones do not depend on `num`. -> (num, *shape)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([torch.rand(shape, generator=generator) for _ in range(num)])
+
+
+def events_of(model: GenerativeModel, num: int, seed: int = 0) -> Tensor:
+    """Random events that the model is about: on its grid, or real vectors. -> (num, *event)."""
+    x = events(num, model.event_shape, seed)
+    if model.grid is not None:
+        return model.grid.values(model.grid.levels(x * model.grid.top))
+    return x if len(model.event_shape) == 3 else 7 * x - 2
+
+
+def latents_of(model: GenerativeModel, num: int, seed: int = 0) -> Tensor:
+    """Standard normal; the first ones do not depend on `num`. -> (num, *latent_shape)."""
+    assert model.latent_shape is not None
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randn(model.latent_shape, generator=generator) for _ in range(num)])
 
 
 class Quadratic(EnergyModel):
