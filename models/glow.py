@@ -6,6 +6,7 @@ arXiv:1807.03039.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from models.core.actnorm import ActNorm
 from models.core.coupling import AffineCoupling, ChannelHalves, ResNet
@@ -13,6 +14,7 @@ from models.core.flow import FlowConfig, FlowModel
 from models.core.linear import LinearName, linear
 from models.core.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
 from models.core.transforms import Chain, Flatten, Transform
+from models.core.variational import VariationalDequantisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,9 @@ class Config(FlowConfig):
     """Residual blocks of every coupling's network."""
     linear: LinearName = "plu"
     """Decomposition of the 1x1 convolution."""
+    dequantisation: Literal["uniform", "variational"] = "uniform"
+    dequantisation_channels: int = 8
+    """Width of the networks of the variational dequantisation, which has 4 couplings."""
 
 
 class Model(FlowModel):
@@ -40,7 +45,20 @@ class Model(FlowModel):
             raise ValueError(f"event_shape {config.event_shape}: accepted are images (C, H, W)")
         if config.num_scales < 1:
             raise ValueError(f"num_scales {config.num_scales}: accepted are 1 and more")
-        super().__init__(config, _scale(config.event_shape, config.num_scales, config))
+        transform = _scale(config.event_shape, config.num_scales, config)
+        super().__init__(config, transform, _dequantisation(config))
+
+
+def _dequantisation(config: Config) -> VariationalDequantisation | None:
+    if config.dequantisation == "uniform":
+        return None
+    if config.dequantisation != "variational":
+        raise ValueError(
+            f"dequantisation {config.dequantisation!r}: accepted are 'uniform' and 'variational'"
+        )
+    return VariationalDequantisation(
+        config.num_levels, config.event_shape, channels=config.dequantisation_channels
+    )
 
 
 def _scale(shape: tuple[int, ...], num_scales: int, config: Config) -> Transform:

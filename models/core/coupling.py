@@ -134,14 +134,21 @@ def halves(shape: tuple[int, ...], *, swap: bool = False) -> Halves:
 
 
 class ResNet(nn.Module):
-    """Residual network without normalisation, whose last layer starts at zero.
+    """Residual network without normalisation, whose last layer starts at `start` times usual.
 
     Convolutions for images, (B, num_in, H, W) -> (B, num_out, H, W); fully connected for vectors,
     (B, num_in) -> (B, num_out).
     """
 
     def __init__(
-        self, num_in: int, num_out: int, *, channels: int, num_blocks: int, is_image: bool
+        self,
+        num_in: int,
+        num_out: int,
+        *,
+        channels: int,
+        num_blocks: int,
+        is_image: bool,
+        start: float = 0.0,
     ) -> None:
         super().__init__()
         wide, narrow = (_conv3, _conv1) if is_image else (nn.Linear, nn.Linear)
@@ -152,7 +159,7 @@ class ResNet(nn.Module):
             )
             for _ in range(num_blocks)
         )
-        self.exit = _zero(wide(channels, num_out))
+        self.exit = _scaled(wide(channels, num_out), start)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.entry(x)
@@ -170,9 +177,10 @@ def _conv1(num_in: int, num_out: int) -> nn.Module:
     return nn.Conv2d(num_in, num_out, 1)
 
 
-def _zero(layer: nn.Module) -> nn.Module:
+@torch.no_grad()
+def _scaled(layer: nn.Module, factor: float) -> nn.Module:
     for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
+        parameter.mul_(factor)
     return layer
 
 

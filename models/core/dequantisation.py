@@ -32,8 +32,16 @@ def into_cell(levels: Tensor, u: Tensor, num_levels: int) -> Tensor:
 
     Shapes: (B, ...), (B, ...) in [0, 1] -> (B, ...) in (0, 1).
     """
-    edge = 1e-4 if levels.dtype == torch.float32 else 1e-12
+    edge = cell_edge(levels.dtype)
     return (levels + u.clamp(edge, 1 - edge)) / num_levels
+
+
+def cell_edge(dtype: torch.dtype) -> float:
+    """How close to the ends of its cell u may come, as a part of the cell.
+
+    In float32 the numbers near 256 lie 3e-5 apart.
+    """
+    return 1e-4 if dtype == torch.float32 else 1e-12
 
 
 def levels_of(y: Tensor, num_levels: int) -> Tensor:
