@@ -30,7 +30,7 @@ class ActNorm(Transform):
         return z * (-self.log_scale).exp() + self.mean, -self._log_abs_det(z)
 
     def _log_abs_det(self, x: Tensor) -> Tensor:
-        return (self.num_positions * self.log_scale.sum()).expand(len(x))
+        return (self.num_positions * self.log_scale.sum()).expand(x.shape[0])
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> Tensor:

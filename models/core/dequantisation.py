@@ -23,7 +23,7 @@ class UniformDequantisation(nn.Module):
         eps = 0 is the middle of the cell.
         """
         y = into_cell(levels, torch.special.ndtr(eps), self.num_levels)
-        log_q = y.new_full((len(y),), self.num_levels).log() * y[0].numel()
+        log_q = y.new_full((y.shape[0],), self.num_levels).log() * y[0].numel()
         return y, log_q
 
 

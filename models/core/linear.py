@@ -44,7 +44,7 @@ class Linear(Transform, ABC):
 
     def _log_abs_det(self, x: Tensor) -> Tensor:
         """The triangular factor's diagonal is all there is: the others have determinant 1 or -1."""
-        return (self.num_positions * self.log_diagonal.sum()).expand(len(x))
+        return (self.num_positions * self.log_diagonal.sum()).expand(x.shape[0])
 
 
 class PLU(Linear):

@@ -41,10 +41,10 @@ class Squeeze(Transform):
     """Shapes: (B, C, H, W) <-> (B, 4C, H/2, W/2)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return squeeze(x), x.new_zeros(len(x))
+        return squeeze(x), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return unsqueeze(z), z.new_zeros(len(z))
+        return unsqueeze(z), z.new_zeros(z.shape[0])
 
 
 class FactorOut(Transform):

@@ -35,14 +35,14 @@ class Chain(Transform):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         for part in self.parts:
             x, log_abs_det = part(x)
             total = total + log_abs_det
         return x, total
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        total = z.new_zeros(len(z))
+        total = z.new_zeros(z.shape[0])
         for part in reversed(self.parts):
             assert isinstance(part, Transform)
             z, log_abs_det = part.inverse(z)
@@ -64,10 +64,10 @@ class Flatten(Transform):
         self.shape = shape
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flatten(1), x.new_zeros(len(x))
+        return x.flatten(1), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z.unflatten(1, self.shape), z.new_zeros(len(z))
+        return z.unflatten(1, self.shape), z.new_zeros(z.shape[0])
 
 
 class Standardise(Transform):
@@ -88,10 +88,10 @@ class Standardise(Transform):
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x - self.mean) / self.std, (-self.std.log().sum()).expand(len(x))
+        return (x - self.mean) / self.std, (-self.std.log().sum()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z * self.std + self.mean, self.std.log().sum().expand(len(z))
+        return z * self.std + self.mean, self.std.log().sum().expand(z.shape[0])
 
 
 class Logit(Transform):
@@ -128,11 +128,11 @@ class Centre(Transform):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         size = x[0].numel()
-        return (x - 0.5) * self.scale, x.new_full((len(x),), self.scale).log() * size
+        return (x - 0.5) * self.scale, x.new_full((x.shape[0],), self.scale).log() * size
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         size = z[0].numel()
-        return z / self.scale + 0.5, -z.new_full((len(z),), self.scale).log() * size
+        return z / self.scale + 0.5, -z.new_full((z.shape[0],), self.scale).log() * size
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
