@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data import Split
+from training.data import Split, as_events
 
 
 class Batches:
     """Endless batches of one split: every image once an epoch, in an order of its own each time."""
 
     def __init__(self, split: Split, batch_size: int, seed: int, stream: int = 0) -> None:
-        self.x = torch.from_numpy(split.x)
+        self.x = split.x
         self.y = torch.from_numpy(split.y)
         self.batch_size = min(batch_size, len(split))
         self.seed = seed
@@ -20,14 +20,14 @@ class Batches:
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Events in [0, 1] and labels of a step. -> (B, C, H, W) float32, (B,) int64."""
+        """Events and labels of a step. -> (B, *event) float32, (B,) int64."""
         per_epoch = len(self.y) // self.batch_size
         epoch, place = divmod(step, per_epoch)
         if epoch != self._epoch:
             rng = random(self.seed, epoch, self.stream)
             self._epoch, self._order = epoch, rng.permutation(len(self.y))
         index = self._order[place * self.batch_size : (place + 1) * self.batch_size]
-        return self.x[index].float() / 255, self.y[index]
+        return as_events(self.x[index]), self.y[index]
 
 
 def random(seed: int, step: int, stream: int) -> np.random.Generator:

@@ -1,33 +1,46 @@
 """Scores of held-out images, computed by the very operations that are served."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from rich.progress import track
 from torch import Tensor
 
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.ood import SCORES, Calibration
 from models.core.operation import Rows, concat, run
-from training.data import Split
+from training.data import Split, as_events
 
 _BATCH = 250
 
 
 @torch.no_grad()
 def columns(model: GenerativeModel, operation: str, x: np.ndarray) -> Rows:
-    """The result of an operation with its default params on uint8 events (N, ...)."""
+    """The result of an operation with its default params on the events of a split (N, ...)."""
     found = model.operations()[operation]
-    seeds = row_seeds(0, len(x))
+    return columns_at(model, operation, x, found.default_params)
+
+
+@torch.no_grad()
+def columns_at(model: GenerativeModel, operation: str, x: np.ndarray, params: Any) -> Rows:
+    """The same with other params; the seeds are those of a request with seed 0."""
+    found = model.operations()[operation]
+    seeds = torch.zeros(len(x), dtype=torch.int64)
+    if not found.shares_seed:
+        seeds = row_seeds(0, len(x))
     parts = []
-    for start in range(0, len(x), _BATCH):
-        event = torch.from_numpy(x[start : start + _BATCH]).float() / 255
-        inputs = {"seed": seeds[start : start + _BATCH], "x": event}
-        parts.append(run(found, inputs, found.default_params))
+    for start in track(
+        range(0, len(x), _BATCH), operation, transient=True, disable=len(x) < 4 * _BATCH
+    ):
+        rows = slice(start, start + _BATCH)
+        parts.append(run(found, {"seed": seeds[rows], "x": as_events(x[rows])}, params))
     return concat(parts)
 
 
 def scores(model: GenerativeModel, name: str, x: np.ndarray, reference: float = 0.0) -> Tensor:
-    """One OOD score, higher = stranger. Shapes: uint8 (N, ...) -> (N,)."""
+    """One OOD score, higher = stranger. Shapes: (N, ...) -> (N,)."""
     score = SCORES[name]
     return score.compute(columns(model, score.operation, x), reference)
 

@@ -1,21 +1,28 @@
 """The model card: what a bundle is, how it was made and how it did, written from its own facts."""
 
 from models.core.bundle import Bundle
+from models.core.energy import EnergyModel
+from models.core.flow import FlowModel
+from models.core.likelihood import Likelihood
+from models.core.model import GenerativeModel
 from models.core.ood import SCORES
 from training.data import Dataset
 
 
-def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) -> str:
+def model_card(
+    bundle: Bundle, data: Dataset, num_parameters: int, model: GenerativeModel, trajectory: bool
+) -> str:
     """Markdown for a person; every figure comes from the bundle's metrics."""
     default = next(iter(bundle.calibrations), None)
+    thing = "an image" if bundle.preprocessing else "a row"
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     lines = [
         f"# {bundle.name}",
         "",
         f"A `{bundle.family}` with {num_parameters:,} parameters on {data.name}, "
-        f"{bundle.preprocessing.width} x {bundle.preprocessing.height} pixels"
-        + (f", {len(data.class_names)} classes." if bundle.class_names else ", no labels."),
-        f"The number it gives for an image is **{kind}**.",
+        + _events(bundle, model)
+        + (f", {len(bundle.class_names)} classes." if bundle.class_names else ", no labels."),
+        f"The number it gives for {thing} is **{model.likelihood}**.",
         "",
         "![samples](samples.png)",
         "",
@@ -23,8 +30,9 @@ def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) ->
         "",
         f"- {data.source}",
         f"- Split: {data.split_rule}.",
-        f"- Images: {sizes}.",
-        "- Weights were fitted on the train split alone; calibration images met no gradient and no "
+        f"- Events: {sizes}.",
+        *_binarisation(bundle),
+        "- Weights were fitted on the train split alone; calibration events met no gradient and no "
         "early stopping; all figures below are of the test split.",
         "",
         "## Figures",
@@ -33,6 +41,7 @@ def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) ->
         "| --- | --- |",
         *(f"| {name} | {_shown(value)} |" for name, value in bundle.metrics.items()),
         "",
+        *_likelihood_notes(model),
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
         "guessing, below it the score ranks them the wrong way round). `file_size` and "
         "`brightness` need no model (small files and bright images count as strange; near 0 the "
@@ -51,20 +60,67 @@ def model_card(bundle: Bundle, data: Dataset, num_parameters: int, kind: str) ->
             f"![{default}](report/histogram_{default}.png)",
             "",
         ]
+    if trajectory:
+        lines += [
+            "## How a sample comes about",
+            "",
+            "From the start to a sample, left to right, by default settings."
+            + (
+                " Chains that start at uniform noise were no part of training and need not reach "
+                "images."
+                if isinstance(model, EnergyModel)
+                else ""
+            ),
+            "",
+            "![trajectory](report/trajectory.png)",
+            "",
+        ]
     lines += [
-        "## Chains",
-        "",
-        "From the default start to a sample, left to right. Chains that start at uniform noise "
-        "were no part of training and need not reach images:",
-        "",
-        "![trajectory](report/trajectory.png)",
-        "",
         "## Provenance",
         "",
         *(f"- {name}: {value}" for name, value in bundle.provenance.items()),
         "",
     ]
     return "\n".join(lines)
+
+
+def _events(bundle: Bundle, model: GenerativeModel) -> str:
+    form = bundle.preprocessing
+    if form is None:
+        counts = f" of counts from 0 to {model.grid.num_levels - 1}" if model.grid else ""
+        return f"vectors of {model.num_dims}{counts}"
+    levels = f", {form.levels} grey levels" if model.grid else ""
+    return f"{form.width} x {form.height} pixels{levels}"
+
+
+def _binarisation(bundle: Bundle) -> list[str]:
+    if bundle.preprocessing is None or bundle.preprocessing.levels != 2:
+        return []
+    return [
+        "- Static binarisation of our own draw: a pixel is white with probability grey / 255, with "
+        "noise that is a function of the image alone, so that train, test and uploads are "
+        "binarised once and alike. Published figures on the Salakhutdinov and Murray draw follow "
+        "the same law but are of other bits.",
+    ]
+
+
+def _likelihood_notes(model: GenerativeModel) -> list[str]:
+    if model.likelihood is Likelihood.UNNORMALISED:
+        return []
+    notes = ["Log likelihoods are means over the test split."]
+    if model.likelihood is Likelihood.BOUND:
+        notes += [
+            "They bound the log probability of the discrete values from below, with one "
+            "dequantisation noise an event, or importance weighted with as many as the name says."
+        ]
+    if model.grid is not None:
+        notes += [
+            "`independent_values_nats` needs no model: -log P if every value were independent, "
+            "with histograms of the train split."
+        ]
+    if isinstance(model, FlowModel):
+        notes += ["`inverse_error` compares f^-1(f(y)) with y at the shipped weights."]
+    return [" ".join(notes), ""]
 
 
 def _shown(value: float) -> str:

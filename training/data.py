@@ -1,19 +1,30 @@
-"""Loads a data set as uint8 images of one size, cut into four fixed and disjoint splits."""
+"""Loads a data set as images of one size or as vectors, cut into four fixed, disjoint splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from models.core.preprocess import Preprocessing
 from training.readers import BROKEN_IMAGE, DataError, Raw, open_image, raw_folder
 from training.sources import SOURCES, fetch
 
-__all__ = ["SPLITS", "DataError", "Dataset", "Split", "load", "load_test", "split_rows"]
+__all__ = [
+    "SPLITS",
+    "DataError",
+    "Dataset",
+    "Split",
+    "as_events",
+    "load",
+    "load_test",
+    "split_rows",
+]
 
 SPLITS = ("train", "validation", "calibration", "test")
 _SPLIT_SEED = 20240229
@@ -22,9 +33,9 @@ _LONG = 5000  # images: above this a progress bar is shown
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels in a fixed random order, so that the first n are a fair sample."""
+    """Events and labels in a fixed random order, so that the first n are a fair sample."""
 
-    x: np.ndarray  # uint8 (N, C, H, W)
+    x: np.ndarray  # images uint8 (N, C, H, W), vectors float32 (N, D)
     y: np.ndarray  # int64 (N,)
 
     def __len__(self) -> int:
@@ -40,45 +51,56 @@ class Dataset:
     splits: Mapping[str, Split]  # exactly SPLITS
     source: str
     split_rule: str
+    feature_names: tuple[str, ...] = ()  # of vectors
+
+
+def as_events(x: np.ndarray) -> Tensor:
+    """What models take: images in [0, 1], vectors as they are. Shapes: (N, ...) -> float32."""
+    events = torch.from_numpy(x).float()
+    return events / 255 if x.dtype == np.uint8 else events
 
 
 def load(
     source: str,
     *,
-    height: int,
-    width: int,
+    height: int = 0,
+    width: int = 0,
     channels: int = 1,
     invert: bool = False,
     background: int = 0,
+    levels: int = 256,
 ) -> Dataset:
     """A named set, or a folder with a folder per class, as images of the wanted size.
 
-    The splits depend on the set alone, not on the size that is asked for. Raises DataError
-    where a file is missing, broken or not what it should be.
+    Sets of vectors have no size and come as they are. The splits depend on the set alone, not on
+    the size that is asked for. Raises DataError where a file is missing, broken or not what it
+    should be.
     """
     raw, about, group = _read(source)
-    preprocessing = Preprocessing(height, width, channels, invert, background)
+    preprocessing = Preprocessing(height, width, channels, invert, background, levels)
     splits = {
         name: Split(_convert(raw, rows, preprocessing, f"{source}: {name}"), raw.y[rows])
         for name, rows in split_rows(raw, source).items()
     }
-    return Dataset(Path(source).name, raw.class_names, splits, about, _rule(raw, group))
+    title, rule = Path(source).name, _rule(raw, group)
+    return Dataset(title, raw.class_names, splits, about, rule, raw.feature_names)
 
 
 def load_test(
     source: str,
     *,
-    height: int,
-    width: int,
+    height: int = 0,
+    width: int = 0,
     channels: int = 1,
     invert: bool = False,
     background: int = 0,
+    levels: int = 256,
     limit: int | None = None,
 ) -> Split:
     """The test split as `load` gives it, or its first `limit` rows; converts no others."""
     raw, _, _ = _read(source)
     rows = split_rows(raw, source)["test"][:limit]
-    preprocessing = Preprocessing(height, width, channels, invert, background)
+    preprocessing = Preprocessing(height, width, channels, invert, background, levels)
     return Split(_convert(raw, rows, preprocessing, f"{source}: test"), raw.y[rows])
 
 
@@ -139,13 +161,19 @@ def _rule(raw: Raw, group: str) -> str:
 
 
 def _convert(raw: Raw, rows: np.ndarray, to: Preprocessing, title: str) -> np.ndarray:
-    """The images of these rows, uint8 (N, C, H, W)."""
+    """The events of these rows: uint8 (N, C, H, W), or float32 (N, D) where the set is a table."""
     images = raw.images
+    if isinstance(images, np.ndarray) and images.ndim == 2:
+        if to.height or to.width:
+            raise DataError(f"{title}: a set of vectors has no height and no width")
+        return images[rows].astype(np.float32)
+    if not (to.height and to.width):
+        raise DataError(f"{title}: a set of images needs a height and a width")
     if isinstance(images, np.ndarray) and not to.invert:
         if images.shape[1:] == (to.height, to.width) and to.channels == 1:
-            return images[rows][:, None]
+            return to.to_levels(images[rows][:, None])
         if images.shape[1:] == (to.height, to.width, to.channels):
-            return np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2))
+            return to.to_levels(np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2)))
     x = np.empty((len(rows), to.channels, to.height, to.width), np.uint8)
     console = Console(stderr=True)
     hidden = len(rows) < _LONG or not console.is_terminal

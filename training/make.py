@@ -21,6 +21,7 @@ from training.calibrate import calibrate
 from training.card import model_card
 from training.data import Dataset, load, load_test
 from training.export import export
+from training.figures import likelihood
 from training.judge import train_judge
 from training.normalise import estimate_log_z
 from training.recipe import Recipe
@@ -32,18 +33,13 @@ _JUDGED = 20  # samples of each class
 
 def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path:
     """The finished bundle's folder. Raises DataError for bad data, Diverged if training fails."""
-    form = {
-        "height": recipe.height,
-        "width": recipe.width,
-        "channels": recipe.num_channels,
-        "background": recipe.background,
-    }
+    form = recipe.form
     data = load(recipe.dataset, invert=recipe.invert, **form)
     torch.manual_seed(recipe.seed)
     model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
     folder = runs / name
     _same_settings(folder, recipe)
-    state = fit(recipe, model, data.splits["train"], folder)
+    state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])
     model.eval().requires_grad_(False)
     bundles.half_rounded(model)
     others = {
@@ -56,25 +52,36 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
         model, recipe.ood_scores, data.splits["calibration"], data.splits["validation"]
     )
     metrics |= evaluate.screening(model, calibrations, panel)
+    things = "images" if recipe.height else "rows"
     bundle = bundles.Bundle(
         name=name,
         family=recipe.family,
         config=asdict(recipe.config_for(data)),
         weights=bundles.halved(model.state_dict()),
-        preprocessing=Preprocessing(invert=recipe.invert, **form),
+        preprocessing=Preprocessing(invert=recipe.invert, **form) if recipe.height else None,
+        feature_names=data.feature_names,
         class_names=data.class_names if model.num_classes else (),
         calibrations=calibrations,
-        calibration_source=f"{len(data.splits['calibration']):,} held-out images of {data.name}",
+        calibration_source=f"{len(data.splits['calibration']):,} held-out {things} of {data.name}",
         metrics=metrics,
         provenance=_provenance(recipe, data, command),
-        graphs={graph: export(function) for graph, function in model.graphs().items()},
+        graphs={
+            graph: export(function)
+            for graph, function in model.graphs().items()
+            if recipe.graphs is None or graph in recipe.graphs
+        },
+    )
+    pictures = report.samples(model, data)
+    card = model_card(
+        bundle,
+        data,
+        count_parameters(model.requires_grad_(True)),
+        model,
+        "report/trajectory.png" in pictures,
     )
     extras = {
-        "samples.png": report.sample_grid(model),
-        "report/trajectory.png": report.trajectory(model),
-        "README.md": model_card(
-            bundle, data, count_parameters(model.requires_grad_(True)), model.likelihood.value
-        ).encode(),
+        **pictures,
+        "README.md": card.encode(),
     }
     for score, calibration in calibrations.items():
         extras[f"report/histogram_{score}.png"] = report.histogram(
@@ -90,14 +97,15 @@ def _metrics(
 ) -> dict[str, float]:
     """Figures that need no other data set."""
     test = data.splits["test"]
-    metrics = {"num_test_images": float(len(test)), "num_restarts": float(state.num_restarts)}
+    things = "images" if recipe.height else "rows"
+    metrics = {f"num_test_{things}": float(len(test)), "num_restarts": float(state.num_restarts)}
     metrics |= evaluate.classification(model, test)
-    if model.num_classes and "sample" in model.operations():
+    if model.num_classes and model.operations()["sample"].takes_label:
         judge = train_judge(data.splits["train"], model.num_classes, folder, recipe.judge_steps)
         metrics |= evaluate.conditional_samples(model, judge, test, _JUDGED)
     if isinstance(model, EnergyModel):
         metrics |= estimate_log_z(model, recipe.ais_chains, recipe.ais_steps)
-        metrics |= evaluate.likelihood(model, test)
+    metrics |= likelihood(model, data.splits["train"], test)
     return metrics
 
 
@@ -115,11 +123,13 @@ def _same_settings(folder: Path, recipe: Recipe) -> None:
 def _settings(recipe: Recipe) -> Mapping[str, Any]:
     """What decides the weights."""
     after = {"ood_scores", "ood_sets", "num_threads", "objective", "judge_steps"}
-    after |= {"ais_chains", "ais_steps"}
+    after |= {"ais_chains", "ais_steps", "graphs"}
     settings = {k: v for k, v in asdict(recipe).items() if k not in after}
     # How long served chains run is no matter of training.
     settings["config"] = {
-        k: v for k, v in settings["config"].items() if k not in ("num_steps", "polish_steps")
+        k: v
+        for k, v in settings["config"].items()
+        if k not in ("num_steps", "polish_steps", "temperature")
     }
     return settings
 

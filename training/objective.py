@@ -1,5 +1,6 @@
 """What one optimiser step minimises: the seam between the training loop and a family's recipe."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -19,6 +20,9 @@ class Objective(ABC):
 
     num_steps: int
     """Optimiser steps of the whole run."""
+
+    validates: bool = False
+    """Whether the model's own loss on the validation split says which weights are best."""
 
     def __init__(self, model: Any, train: Split, seed: int) -> None:
         self.model: Any = model
@@ -47,7 +51,12 @@ class Objective(ABC):
 
 
 class MeanLoss(Objective):
-    """The mean of the model's own loss, for families that need nothing more."""
+    """The mean of the model's own loss, for families that need nothing more.
+
+    The rate rises over `warmup_steps` and falls along a cosine to a hundredth of its height.
+    """
+
+    validates = True
 
     def __init__(
         self,
@@ -55,19 +64,24 @@ class MeanLoss(Objective):
         train: Split,
         seed: int,
         *,
-        num_steps: int = 1000,
+        num_updates: int = 1000,
         batch_size: int = 64,
         rate: float = 1e-3,
+        warmup_steps: int = 200,
     ) -> None:
         super().__init__(model, train, seed)
-        self.num_steps = num_steps
+        self.num_steps = num_updates
         self.rate = rate
+        self.warmup_steps = warmup_steps
         self.batches = Batches(train, batch_size, seed)
 
     def losses(self, step: int) -> dict[str, Tensor]:
         x, y = self.batches.at(step)
+        device = self.model.device
         torch.manual_seed(self.seed + step)
-        return {"loss": self.model.loss(x, y).mean()}
+        return {"loss": self.model.loss(x.to(device), y.to(device)).mean()}
 
     def learning_rate(self, step: int) -> float:
-        return self.rate
+        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.num_steps)))
+        return self.rate * rise * (0.01 + 0.99 * fall)

@@ -32,7 +32,8 @@ class DataError(ValueError):
 class Raw:
     """A labelled set before any conversion.
 
-    `images` is uint8 (N, H, W) or (N, H, W, 3), or one path a picture; `y` is int64 (N,).
+    `images` is uint8 (N, H, W) or (N, H, W, 3), or one path a picture, or, of a table, float
+    (N, D); `y` is int64 (N,).
     """
 
     images: np.ndarray | tuple[Path, ...]
@@ -40,6 +41,7 @@ class Raw:
     class_names: tuple[str, ...]
     is_test: np.ndarray | None = None  # bool (N,): the official test part, where there is one
     group: np.ndarray | None = None  # int (N,): rows of one group stay in one split
+    feature_names: tuple[str, ...] = ()  # of a table
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from models.core.families import families
 from training.data import Dataset
 from training.objective import MeanLoss, Objective
 
@@ -24,8 +25,9 @@ class Recipe:
     config: Any
     """The family's `Config`; event_shape and num_classes are filled in from the data."""
     dataset: str
-    height: int
-    width: int
+    height: int = 0
+    """Of images, in pixels; sets of vectors have no size."""
+    width: int = 0
     num_channels: int = 1
     """Colours of the images; the network's widths are the config's `channels`."""
     invert: bool = False
@@ -33,6 +35,8 @@ class Recipe:
     objective: type[Objective] = MeanLoss
     objective_settings: Mapping[str, Any] = field(default_factory=dict)
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    """Decoupled from the gradient (AdamW)."""
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     precision: str = "32-true"
@@ -42,10 +46,16 @@ class Recipe:
     """Mean energies beyond this, in nats, count as divergence."""
     max_restarts: int = 5
     checkpoint_every: int = 500
+    validate_every: int = 500
+    """Steps between looks at the validation split; the best weights of all looks are kept."""
+    max_validated: int = 2000
+    """Events of the validation split that are looked at."""
     judge_steps: int = 1500
     """Training steps of the classifier that judges conditional samples."""
     ais_chains: int = 128
     ais_steps: int = 300
+    graphs: tuple[str, ...] | None = None
+    """Graphs to export beside the weights; None: all that the model has."""
     ood_scores: tuple[str, ...] = ()
     """Scores to calibrate; the first is the default."""
     ood_sets: Mapping[str, bool] = field(default_factory=dict)
@@ -74,11 +84,26 @@ class Recipe:
         return recipe
 
     def config_for(self, data: Dataset) -> Any:
-        """The family's config with the shapes that the data dictate."""
-        known = {f.name for f in fields(self.config)}
-        found: dict[str, Any] = {"event_shape": (self.num_channels, self.height, self.width)}
-        found["num_classes"] = len(data.class_names)
+        """The family's config with the shapes that the data dictate.
+
+        num_classes = 0 stays: such a model is about the events alone.
+        """
+        known = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
+        found: dict[str, Any] = {"event_shape": data.splits["train"].x.shape[1:]}
+        if known.get("num_classes"):
+            found["num_classes"] = len(data.class_names)
         return replace(self.config, **{k: v for k, v in found.items() if k in known})
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What the images are made to look like, as `load` takes it."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.num_channels,
+            "background": self.background,
+            "levels": (getattr(self.config, "num_levels", 256) or 256) if self.height else 256,
+        }
 
 
 def recipes() -> tuple[str, ...]:
@@ -98,7 +123,8 @@ def recipe(name: str) -> Recipe:
 
 def _title(stem: str) -> str:
     """File names cannot hold the dash of fashion-mnist: jem_fashion_mnist -> jem_fashion-mnist."""
-    family, _, dataset = stem.partition("_")
+    family = max((f for f in families() if stem.startswith(f"{f}_")), key=len)
+    dataset = stem.removeprefix(f"{family}_")
     return f"{family}_{dataset.replace('_', '-')}"
 
 

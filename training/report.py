@@ -19,9 +19,11 @@ from models.core.noise import row_seeds
 from models.core.ood import SCORES, Calibration
 from models.core.operation import run
 from training.calibrate import scores
+from training.data import Dataset
 from training.evaluate import ALPHA, Panel
 
 matplotlib.use("Agg")
+_SHOWN = 2000  # events of a set in a histogram
 
 
 def histogram(
@@ -29,7 +31,9 @@ def histogram(
 ) -> bytes:
     """Scores of the test split and of the other sets, with the threshold at ALPHA; a PNG."""
     sets = {f"{own} (test)": panel.test.x, **{n: split.x for n, split in panel.others.items()}}
-    values = {n: scores(model, name, x, calibration.reference).numpy() for n, x in sets.items()}
+    values = {
+        n: scores(model, name, x[:_SHOWN], calibration.reference).numpy() for n, x in sets.items()
+    }
     low, high = np.quantile(np.concatenate(list(values.values())), (0.002, 0.998))
     figure, axes = plt.subplots(figsize=(7.5, 4))
     for title, value in values.items():
@@ -44,14 +48,45 @@ def histogram(
     return _png(figure)
 
 
+def samples(model: GenerativeModel, data: Dataset) -> dict[str, bytes]:
+    """The pictures of samples, by file name: grids of images and how they came about, or a plot."""
+    if len(model.event_shape) != 3:
+        return {"samples.png": pairs(model, data)}
+    found = {"samples.png": sample_grid(model)}
+    operation = model.operations()["sample"]
+    if operation.num_steps(operation.default_params) > 1 and not operation.stops_early:
+        found["report/trajectory.png"] = trajectory(model)
+    return found
+
+
+def pairs(model: GenerativeModel, data: Dataset, num_rows: int = 300) -> bytes:
+    """Samples beside test rows along the principal axes of the train split; a PNG."""
+    operation = model.operations()["sample"]
+    with torch.no_grad():
+        inputs = {"seed": row_seeds(0, num_rows)}
+        drawn = run(operation, inputs, operation.default_params)["x"].double().numpy()
+    train = data.splits["train"].x.astype(np.float64)
+    mean, std = train.mean(0), train.std(0) + 1e-9
+    _, _, axes_of = np.linalg.svd((train - mean) / std, full_matrices=False)
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4.2))
+    for axes, (first, second) in zip(panels, ((0, 1), (2, 3)), strict=True):
+        for title, x in (("test rows", data.splits["test"].x), ("samples", drawn)):
+            place = (x[:num_rows] - mean) / std @ axes_of[[first, second]].T
+            axes.scatter(*place.T, s=9, alpha=0.6, label=title)
+        axes.set_xlabel(f"principal axis {first + 1}")
+        axes.set_ylabel(f"principal axis {second + 1}")
+    panels[0].legend()
+    return _png(figure)
+
+
 def sample_grid(model: GenerativeModel, per_class: int = 10, seed: int = 0) -> bytes:
     """Samples of the default settings, a row per class (or ten rows without classes); a PNG."""
     rows = model.num_classes or 10
     label = torch.arange(rows).repeat_interleave(per_class)
     inputs = {"seed": row_seeds(seed, len(label))}
-    if model.num_classes:
-        inputs["label"] = label
     operation = model.operations()["sample"]
+    if operation.takes_label and model.num_classes:
+        inputs["label"] = label
     with torch.no_grad():
         x = run(operation, inputs, operation.default_params)["x"]
     return grid(x, per_class)
@@ -62,7 +97,7 @@ def trajectory(model: GenerativeModel, num_frames: int = 8, num_rows: int = 6) -
     operation = model.operations()["sample"]
     params = operation.default_params
     inputs = {"seed": row_seeds(7, num_rows)}
-    if model.num_classes:
+    if operation.takes_label and model.num_classes:
         inputs["label"] = torch.arange(num_rows) * model.num_classes // num_rows
     keep = np.linspace(0, operation.num_steps(params), num_frames).round().astype(int)
     frames = []

@@ -88,6 +88,24 @@ def _digits(_paths: tuple[Path, ...]) -> Raw:
     return Raw(x, digits.target.astype(np.int64), tuple(map(str, range(10))))
 
 
+def _digits_64(_paths: tuple[Path, ...]) -> Raw:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    names = tuple(map(str, range(10)))
+    features = tuple(str(name) for name in digits.feature_names)
+    return Raw(digits.data, digits.target.astype(np.int64), names, feature_names=features)
+
+
+def _breast_cancer(_paths: tuple[Path, ...], wanted: str) -> Raw:
+    from sklearn.datasets import load_breast_cancer
+
+    table = load_breast_cancer()
+    rows = np.flatnonzero(table.target_names[table.target] == wanted)
+    features = tuple(str(name) for name in table.feature_names)
+    return Raw(table.data[rows], np.zeros(len(rows), np.int64), (wanted,), feature_names=features)
+
+
 def _mnist_like(folder: str, home: str, *sha256: str) -> tuple[File, ...]:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     return tuple(
@@ -103,6 +121,14 @@ _FASHION_CLASSES = (
 _CIFAR_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
+)
+_DIGITS = (
+    "Optical recognition of handwritten digits, Alpaydin and Kaynak 1998 "
+    "(doi:10.24432/C50P49), test part as shipped with scikit-learn, CC BY 4.0"
+)
+_BREAST_CANCER = (
+    "Breast Cancer Wisconsin (Diagnostic), Wolberg, Mangasarian, Street and Street 1993 "
+    "(doi:10.24432/C5DW2B), as shipped with scikit-learn, CC BY 4.0; one diagnosis only"
 )
 
 SOURCES: dict[str, Source] = {
@@ -179,7 +205,11 @@ SOURCES: dict[str, Source] = {
     "digits": Source(
         (),
         _digits,
-        "Optical recognition of handwritten digits, Alpaydin and Kaynak 1998 "
-        "(doi:10.24432/C50P49), test part as shipped with scikit-learn, CC BY 4.0",
+        _DIGITS,
+    ),
+    "digits-64": Source((), _digits_64, f"{_DIGITS}, as vectors of 64 counts from 0 to 16"),
+    "breast-cancer-benign": Source((), partial(_breast_cancer, wanted="benign"), _BREAST_CANCER),
+    "breast-cancer-malignant": Source(
+        (), partial(_breast_cancer, wanted="malignant"), _BREAST_CANCER
     ),
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.core.energy import EnergyModel
 from training.batches import Batches
+from training.data import as_events
 
 _MOST = 1000  # images per class: enough for a handful of directions
 _REST = 0.2  # share of the remaining deviation: independent pixels in full look like grain
@@ -19,7 +20,7 @@ def fit_starts(model: EnergyModel, batches: Batches) -> None:
     """Set mean, leading directions and remaining deviation of each class's start."""
     for k in range(model.num_outputs):
         chosen = batches.y == k if model.num_classes else torch.ones_like(batches.y).bool()
-        x = batches.x[chosen][:_MOST].flatten(1).float() / 255
+        x = as_events(batches.x[chosen.numpy()][:_MOST]).flatten(1)
         if len(x) == 0:  # a small class may lie in other splits: its start stays as it was
             continue
         mean = x.mean(0)

@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader
 
 from models.core.model import GenerativeModel
 from training.batches import Steps
-from training.data import Split
+from training.data import Split, as_events
 from training.objective import Objective
 from training.recipe import Recipe
+from training.validation import BestWeights, Validation
 
+_INITIAL = 2048  # events from which actnorms and standardisations are set
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,9 +43,16 @@ class RunState:
     restarted_from_steps: tuple[int, ...] = ()
 
 
-def fit(recipe: Recipe, model: GenerativeModel, train: Split, folder: Path) -> RunState:
+def fit(
+    recipe: Recipe,
+    model: GenerativeModel,
+    train: Split,
+    folder: Path,
+    validation: Split | None = None,
+) -> RunState:
     """Train `model` in place, with EMA weights at the end; resumes from what lies in `folder`.
 
+    With a validation split and an objective that validates, the end is the best look's weights.
     Raises Diverged after `recipe.max_restarts` restarts.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,12 +61,15 @@ def fit(recipe: Recipe, model: GenerativeModel, train: Split, folder: Path) -> R
         model.load_state_dict(load_file(trained))
         return state
     torch.set_num_threads(recipe.num_threads)
+    torch.manual_seed(recipe.seed)
+    model.initialise(as_events(train.x[:_INITIAL]))
     untrained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     while True:
         model.load_state_dict(untrained)  # a run may diverge before its first checkpoint
         seed = recipe.seed + 1000 * state.num_restarts
         objective = recipe.objective(model, train, seed, **recipe.objective_settings)
-        module = TrainingModule(model, objective, recipe)
+        held_out = validation if objective.validates else None
+        module = TrainingModule(model, objective, recipe, held_out)
         try:
             _run(recipe, module, folder, seed)
             break
@@ -69,6 +81,7 @@ def fit(recipe: Recipe, model: GenerativeModel, train: Split, folder: Path) -> R
             if state.num_restarts > recipe.max_restarts:
                 raise
     objective.finish()
+    BestWeights(folder).restore(model)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, trained)
     return state
 
@@ -76,11 +89,18 @@ def fit(recipe: Recipe, model: GenerativeModel, train: Split, folder: Path) -> R
 class TrainingModule(lightning.LightningModule):
     """An objective as Lightning wants it."""
 
-    def __init__(self, model: GenerativeModel, objective: Objective, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        model: GenerativeModel,
+        objective: Objective,
+        recipe: Recipe,
+        validation: Split | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.recipe = recipe
+        self.validation = Validation(validation, recipe.max_validated) if validation else None
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         losses = self.objective.losses(self.global_step)
@@ -92,9 +112,18 @@ class TrainingModule(lightning.LightningModule):
             raise Diverged(f"step {self.global_step}: {shown}")
         return loss
 
+    def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        assert self.validation is not None
+        return self.validation.loss_at(self.model, batch_idx)
+
     def configure_optimizers(self) -> Any:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=1.0, betas=self.recipe.adam_betas)
+        optimizer = torch.optim.AdamW(
+            parameters,
+            lr=1.0,
+            betas=self.recipe.adam_betas,
+            weight_decay=self.recipe.weight_decay,
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.objective.learning_rate)
         return {
             "optimizer": optimizer,
@@ -138,6 +167,7 @@ def _run(recipe: Recipe, module: TrainingModule, folder: Path, seed: int) -> Non
         max_steps=module.objective.num_steps,
         gradient_clip_val=recipe.gradient_clip,
         callbacks=[
+            BestWeights(folder),
             EMAWeightAveraging(decay=recipe.ema_decay, use_buffers=False),
             checkpoints,
             TQDMProgressBar(refresh_rate=20),
@@ -147,14 +177,19 @@ def _run(recipe: Recipe, module: TrainingModule, folder: Path, seed: int) -> Non
         enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        val_check_interval=min(recipe.validate_every, module.objective.num_steps),
+        check_val_every_n_epoch=None,
     )
     loader = DataLoader(Steps(module.objective.num_steps), batch_size=None)
+    looks = module.validation and DataLoader(Steps(module.validation.num_batches), batch_size=None)
     with warnings.catch_warnings():
         # The loader only counts steps: worker processes would cost more than they save.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Experiment logs directory.*")
+        # Contrastive runs have no loss that could be validated.
+        warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
         try:
-            trainer.fit(module, loader, ckpt_path=start, weights_only=True)
+            trainer.fit(module, loader, looks, ckpt_path=start, weights_only=True)
         except Diverged:
             if checkpoints.previous.exists():
                 checkpoints.previous.replace(checkpoints.last)

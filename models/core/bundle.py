@@ -23,6 +23,7 @@ from models.core.ood import SCORES, Calibration
 from models.core.preprocess import Preprocessing
 
 FORMAT = 1
+_LARGE = 256  # numbers; halving fewer saves nothing
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DESCRIPTION, _WEIGHTS, _CALIBRATION = (
     "bundle.json",
@@ -43,7 +44,10 @@ class Bundle:
     family: str
     config: dict[str, Any]
     weights: dict[str, Tensor]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
+    """None for vectors."""
+    feature_names: tuple[str, ...] = ()
+    """Of vectors, where their columns have names."""
     class_names: tuple[str, ...] = ()
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     """By OOD score; the first is the default."""
@@ -69,9 +73,10 @@ class Bundle:
 
 
 def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in half precision, except scalars such as log Z. Shapes are kept."""
+    """Large weights in half precision; log Z, biases and statistics of columns keep theirs."""
     return {
-        name: w.half() if w.is_floating_point() and w.ndim > 0 else w for name, w in weights.items()
+        name: w.half() if w.is_floating_point() and w.numel() >= _LARGE else w
+        for name, w in weights.items()
     }
 
 
@@ -90,7 +95,8 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
         "name": bundle.name,
         "family": bundle.family,
         "config": bundle.config,
-        "preprocessing": asdict(bundle.preprocessing),
+        "preprocessing": bundle.preprocessing and asdict(bundle.preprocessing),
+        "feature_names": bundle.feature_names,
         "class_names": bundle.class_names,
         "calibration": {
             "source": bundle.calibration_source,
@@ -143,7 +149,8 @@ def load(url: str | Path) -> Bundle:
             family=text["family"],
             config={name: _tupled(value) for name, value in text["config"].items()},
             weights=weights,
-            preprocessing=Preprocessing(**text["preprocessing"]),
+            preprocessing=_preprocessing(text["preprocessing"]),
+            feature_names=tuple(text.get("feature_names", ())),
             class_names=tuple(text["class_names"]),
             calibrations={n: Calibration(scores[n], value) for n, value in reference.items()},
             calibration_source=text["calibration"]["source"],
@@ -156,6 +163,10 @@ def load(url: str | Path) -> Bundle:
         raise BundleError(f"{url}: not safetensors: {error}") from error
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{url}/{_DESCRIPTION}: {type(error).__name__} {error}") from error
+
+
+def _preprocessing(text: dict[str, Any] | None) -> Preprocessing | None:
+    return None if text is None else Preprocessing(**text)
 
 
 def _read(url: str, name: str) -> bytes:

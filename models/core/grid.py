@@ -16,7 +16,7 @@ class Grid:
     def levels(self, x: Tensor) -> Tensor:
         """The nearest level of each value. Shapes: (B, ...) -> int64 (B, ...)."""
         scale = (self.num_levels - 1) / self.top
-        return (x.clamp(0, self.top) * scale).round().long()
+        return (x.clamp(0.0, self.top) * scale).round().long()
 
     def values(self, levels: Tensor) -> Tensor:
         """The value of each level. Shapes: int64 (B, ...) -> float32 (B, ...)."""

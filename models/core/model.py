@@ -46,6 +46,10 @@ class GenerativeModel(nn.Module, ABC):
         """Event size D."""
         return int(torch.Size(self.event_shape).numel())
 
+    def initialise(self, x: Tensor) -> None:
+        """Set what depends on the data before training. Shapes: x (N, *event), train split."""
+        return
+
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The training objective. Shapes: x (B, *event), y (B,) int64 -> (B,), in nats."""

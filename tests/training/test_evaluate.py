@@ -17,9 +17,9 @@ from training.evaluate import (
     Panel,
     classification,
     conditional_samples,
-    likelihood,
     screening,
 )
+from training.figures import likelihood
 from training.judge import Judge
 
 
@@ -160,10 +160,11 @@ def test_the_judge_agrees_where_a_sample_shows_its_class(
 
 def test_likelihood_is_reported_where_the_constant_is_known() -> None:
     model = Brightness()
-    assert likelihood(model, grey(4, 0, 255)) == {}
+    assert likelihood(model, grey(4, 0, 255), grey(4, 0, 255)) == {}
     model.log_z.fill_(2.0)
     model.log_z_standard_error.fill_(0.1)
-    found = likelihood(model, Split(np.full((3, 1, 8, 8), 51, np.uint8), np.zeros(3, np.int64)))
+    dark = Split(np.full((3, 1, 8, 8), 51, np.uint8), np.zeros(3, np.int64))
+    found = likelihood(model, dark, dark)
     nats = -0.2 - 2.0 - 64 * math.log(256)
     assert found["test_log_likelihood_estimate_nats"] == pytest.approx(nats, rel=1e-6)
     assert found["test_bits_per_dim_estimate"] == pytest.approx(-nats / 64 / math.log(2), rel=1e-6)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.core.bundle import Bundle, load
 from models.core.graphs import OnnxFunction
-from models.core.ood import SCORES
+from models.core.preprocess import Preprocessing
 from tests.models.tiny import events
 from tests.training.tiny import LIGHTNING, small_recipe
 from training import data
@@ -22,6 +22,7 @@ from training.make import make
 from training.recipe import Recipe
 
 pytestmark = LIGHTNING
+SCORED = ("energy_typicality", "energy")
 FILES = {
     *("bundle.json", "weights.safetensors", "calibration.safetensors", "README.md"),
     *("graphs/logits.onnx", "graphs/energy_grad.onnx", "samples.png", "report/training.png"),
@@ -34,8 +35,7 @@ def digits(name: str) -> Recipe:
     """Twenty steps on scikit-learn's digits, judged hastily; strangers are inverted digits."""
     config = replace(small_recipe(name).config, num_steps=3)
     small = small_recipe(name, config=config, judge_steps=3, ais_chains=8, ais_steps=5)
-    scored = tuple(reversed(SCORES))
-    return replace(small, ood_scores=scored, ood_sets={"digits": True})
+    return replace(small, ood_scores=SCORED, ood_sets={"digits": True})
 
 
 @pytest.fixture(scope="module", params=["jem", "ebm"])
@@ -76,10 +76,10 @@ def test_the_bundle_says_what_it_is_and_how_it_was_made(bundle: Bundle) -> None:
     assert bundle.config["event_shape"] == (1, 8, 8)
     assert bundle.config.get("num_classes") == (10 if jem else None)
     assert bundle.config["num_steps"] == 3
-    assert list(bundle.calibrations) == list(reversed(SCORES))
+    assert tuple(bundle.calibrations) == SCORED
     assert bundle.calibration_source == "134 held-out images of digits"
     assert {len(c.scores) for c in bundle.calibrations.values()} == {134}
-    assert (bundle.preprocessing.height, bundle.preprocessing.channels) == (8, 1)
+    assert bundle.preprocessing == Preprocessing(8, 8)
     expected = {"dataset", "split", "command", "commit", "seed", "date", "torch"}
     assert set(bundle.provenance) == expected
     assert bundle.provenance["command"] == "python -m training small"

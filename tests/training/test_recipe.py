@@ -3,18 +3,17 @@
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
 
 from models.core.bundle import halved
-from models.core.energy import EnergyModel
 from models.core.families import family
-from models.core.langevin import Langevin
 from models.core.ood import SCORES
-from tests.training.tiny import blobs, small_recipe
+from tests.training.tiny import small_recipe
 from training.contrastive import Contrastive
-from training.data import Dataset
+from training.data import SPLITS, Dataset, Split, load
 from training.objective import MeanLoss
 from training.recipe import Recipe, recipe, recipes
 from training.sources import SOURCES
@@ -48,8 +47,11 @@ def test_settings_of_config_and_objective_are_reached_by_their_own_names() -> No
     assert changed.objective_settings["l2"] == 0.5
     assert changed.objective_settings["num_langevin"] == 4
     assert changed.objective_settings["batch_size"] == 8, "the others stay"
-    mean = small_recipe(objective=MeanLoss, objective_settings={}).changed({"num_steps": "5"})
+    mean = small_recipe(objective=MeanLoss, objective_settings={}).changed(
+        {"num_steps": "5", "num_updates": "7"}
+    )
     assert mean.config.num_steps == 5
+    assert mean.objective_settings == {"num_updates": 7}
 
 
 def test_no_name_means_two_things() -> None:
@@ -97,19 +99,20 @@ def test_a_value_of_the_wrong_kind_is_refused(key: str, text: str) -> None:
         small_recipe().changed({key: text})
 
 
-def data_of(num_classes: int) -> Dataset:
-    """A set of that many classes."""
+def data_of(num_classes: int, *shape: int) -> Dataset:
+    """A set of that many classes, two events a split."""
     names = tuple(f"class {i}" for i in range(num_classes))
-    split = blobs(60, num_classes=num_classes)
-    return Dataset("blobs", names, {"train": split}, "made for a test", "none")
+    x = np.zeros((2, *shape), np.uint8 if len(shape) == 3 else np.float32)
+    split = Split(x, np.zeros(2, np.int64))
+    return Dataset("none", names, dict.fromkeys(SPLITS, split), "nowhere", "none")
 
 
 def test_shapes_and_classes_come_from_the_data() -> None:
-    config = small_recipe("jem", height=9, width=7, num_channels=3).config_for(data_of(5))
+    config = small_recipe("jem", height=9, width=7, num_channels=3).config_for(data_of(5, 3, 9, 7))
     assert config.event_shape == (3, 9, 7)
     assert config.num_classes == 5
     assert config.hidden == small_recipe("jem").config.hidden
-    plain = small_recipe("ebm").config_for(data_of(5))
+    plain = small_recipe("ebm").config_for(data_of(5, 3, 9, 7))
     assert not hasattr(plain, "num_classes")
 
 
@@ -127,11 +130,15 @@ def test_every_shipped_recipe_is_sound(name: str) -> None:
     assert set(found.ood_sets) <= set(SOURCES)
     assert found.dataset in SOURCES or name.endswith("_folder")
     assert found.dataset not in found.ood_sets
-    model = family(found.family).Model(found.config_for(data_of(10)))
-    assert isinstance(model, EnergyModel)
-    assert model.event_shape == (found.num_channels, found.height, found.width)
-    assert model.logits(torch.rand(2, *model.event_shape)).shape == (2, model.num_outputs)
-    TypeAdapter(Langevin.Params).validate_python(vars(Langevin(model).default_params))
+    shape = (found.num_channels, found.height, found.width)
+    if not found.height:
+        shape = load(found.dataset).splits["train"].x.shape[1:]
+    model = family(found.family).Model(found.config_for(data_of(10, *shape)))
+    assert model.event_shape == shape
+    assert bool(model.loss(torch.rand(2, *shape), torch.zeros(2).long()).isfinite().all())
+    for operation in model.operations().values():
+        TypeAdapter(operation.Params).validate_python(vars(operation.default_params))
+    assert set(found.graphs or ()) <= set(model.graphs())
     num_bytes = sum(w.numel() * w.element_size() for w in halved(model.state_dict()).values())
     assert num_bytes < 4e6, "a bundle that ships is small"
     known = set(found.objective.__init__.__kwdefaults__ or {})

@@ -56,7 +56,7 @@ class Fragile(MeanLoss):
     """Poisons the weights at a step of the first seed; whoever keeps them goes on failing."""
 
     def __init__(self, *args: Any, poison_at: int = 0, num_steps: int = 20) -> None:
-        super().__init__(*args, num_steps=num_steps, batch_size=8)
+        super().__init__(*args, num_updates=num_steps, batch_size=8)
         self.poison_at = poison_at
 
     def losses(self, step: int) -> dict[str, Tensor]:

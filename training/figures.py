@@ -1,0 +1,86 @@
+"""Figures of the likelihood on the test split, and the model-free one that it has to beat."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.core.flow import FlowModel
+from models.core.grid import Grid
+from models.core.likelihood import Likelihood
+from models.core.model import GenerativeModel
+from training.calibrate import columns_at
+from training.data import Split, as_events
+
+_FEW = 1000  # events on which costly figures are taken
+_INVERTED = 100  # events whose inverse is compared
+
+
+def likelihood(model: GenerativeModel, train: Split, test: Split) -> dict[str, float]:
+    """Mean log likelihood of the test split in nats, with its standard error, and bits/dim.
+
+    The kind stands in the key: exact, bound (one noise; and the most noises that the operation's
+    examples name on the first thousand events), or estimate.
+    """
+    operation = model.operations()["log_likelihood"]
+    examples = operation.examples
+    if operation.kind(examples[-1]) == Likelihood.UNNORMALISED:
+        return {}
+    if operation.kind(examples[0]) == Likelihood.UNNORMALISED:
+        return _figures(model, test.x[:_FEW], examples[-1], "")
+    found = _figures(model, test.x, operation.default_params, "")
+    if model.likelihood is Likelihood.BOUND:
+        many = type(operation.default_params)(num_samples=64)
+        found |= _figures(model, test.x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(test))}")
+    if model.grid is not None:
+        found["independent_values_nats"] = independent(train, test, model.grid)
+    if isinstance(model, FlowModel):
+        found |= inverse_error(model, test.x[:_INVERTED])
+    return found
+
+
+def _figures(
+    model: GenerativeModel, x: np.ndarray, params: object, suffix: str
+) -> dict[str, float]:
+    kind = model.operations()["log_likelihood"].kind(params)
+    log_prob = columns_at(model, "log_likelihood", x, params)["log_prob"].double()
+    mean, error = float(log_prob.mean()), float(log_prob.std()) / math.sqrt(len(x))
+    found = {
+        f"test_log_likelihood_{kind}_nats{suffix}": mean,
+        f"test_log_likelihood_{kind}_nats{suffix}_standard_error": error,
+    }
+    if len(model.event_shape) == 3 or model.grid:
+        bits = -mean / (model.num_dims * math.log(2))
+        found[f"test_bits_per_dim_{kind}{suffix}"] = bits
+    return found
+
+
+def independent(train: Split, test: Split, grid: Grid) -> float:
+    """Mean -log P of the test split if every value were independent: a histogram a value, fitted
+    on the train split with one count added to each level. What any model must beat; nats."""
+    counted, asked = (grid.levels(as_events(s.x)).flatten(1) for s in (train, test))
+    one_hot = torch.zeros(counted.shape[1], grid.num_levels, dtype=torch.float64)
+    one_hot += 1
+    for level in range(grid.num_levels):
+        one_hot[:, level] += (counted == level).sum(0)
+    log_prob = (one_hot / one_hot.sum(1, keepdim=True)).log()
+    every: Tensor = log_prob.T.gather(0, asked)
+    return float(-every.sum(1).mean())
+
+
+@torch.no_grad()
+def inverse_error(model: FlowModel, x: np.ndarray) -> dict[str, float]:
+    """How far float32 comes back: the largest |y - f^-1(f(y))|, and values that changed level."""
+    events = as_events(x)
+    y = events
+    if model.grid is not None and model.dequantisation is not None:
+        levels = model.grid.levels(events).to(events.dtype)
+        y, _ = model.dequantisation(levels, torch.zeros_like(events))
+    z, _ = model.flow(y)
+    back = model.decode(z)
+    found = {"inverse_error_float32_max": float((back - y).abs().max())}
+    if model.grid is not None:
+        changed = model.to_event(back) != model.grid.values(model.grid.levels(events))
+        found["values_changed_by_round_trip"] = float(changed.sum())
+    return found

@@ -1,0 +1,30 @@
+"""Gated PixelCNN on statically binarised MNIST."""
+
+from models.pixelcnn import Config
+from training.recipe import Recipe
+
+RECIPE = Recipe(
+    family="pixelcnn",
+    config=Config(
+        num_levels=2,
+        output="bernoulli",
+        conditional=False,
+        coordinates=False,
+        channels=32,
+        num_layers=8,
+        kernel_size=3,
+        input_kernel_size=7,
+        dilations=(1,),
+        head_channels=64,
+    ),
+    dataset="mnist",
+    height=28,
+    width=28,
+    objective_settings={"num_updates": 6000, "batch_size": 64, "rate": 2e-3},
+    precision="bf16-mixed",
+    ema_decay=0.998,
+    validate_every=1000,
+    max_validated=1000,
+    ood_scores=("nll", "typicality"),
+    ood_sets={"fashion-mnist": False, "omniglot": True},
+)

@@ -1,0 +1,20 @@
+"""RealNVP on the 8x8 digits of scikit-learn, 17 grey levels."""
+
+from models.realnvp import Config
+from training.recipe import Recipe
+
+RECIPE = Recipe(
+    family="realnvp",
+    config=Config(
+        num_levels=17, num_scales=2, num_couplings=4, channels=32, num_blocks=2, logit_margin=0.05
+    ),
+    dataset="digits",
+    height=8,
+    width=8,
+    objective_settings={"num_updates": 6000, "batch_size": 64, "rate": 1e-3},
+    weight_decay=0.01,
+    ema_decay=0.998,
+    validate_every=250,
+    ood_scores=("nll", "typicality"),
+    ood_sets={"mnist": False, "fashion-mnist": False, "omniglot": True},
+)

@@ -1,0 +1,25 @@
+"""RealNVP on MNIST, 8 bits."""
+
+from models.realnvp import Config
+from training.recipe import Recipe
+
+RECIPE = Recipe(
+    family="realnvp",
+    config=Config(num_levels=256, num_scales=3, num_couplings=3, channels=48, num_blocks=2),
+    dataset="mnist",
+    height=28,
+    width=28,
+    objective_settings={
+        "num_updates": 14_000,
+        "batch_size": 64,
+        "rate": 1e-3,
+        "warmup_steps": 500,
+    },
+    precision="bf16-mixed",
+    ema_decay=0.999,
+    validate_every=1000,
+    max_validated=1000,
+    graphs=("log_prob",),
+    ood_scores=("nll", "typicality"),
+    ood_sets={"fashion-mnist": False, "omniglot": True},
+)
