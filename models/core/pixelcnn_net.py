@@ -1,0 +1,154 @@
+"""The gated PixelCNN network: for each pixel, numbers that depend on earlier pixels only.
+
+Van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders", arXiv:1606.05328.
+The vertical stack v sees all rows above, the horizontal stack h the pixels to the left and, by a
+link, v: together every earlier pixel in reach, without a blind spot. Kernels are cropped to the
+taps that are allowed, so no weight is masked, and no work is spent on zeros.
+
+Features are (B, H, W, C) with the channels last: what mixes channels is then the same linear map
+for a whole image and, in a sampler, for a single pixel.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, pad, relu
+
+
+def gate(a: Tensor) -> Tensor:
+    """2 tanh(f) sigmoid(2 g) of the halves f, g: the paper's unit up to scales of the weights.
+
+    Since 2 sigmoid(2 g) = 1 + tanh(g), one tanh does for both. Shapes: (..., 2 C) -> (..., C).
+    """
+    f, g = a.tanh().chunk(2, -1)
+    return torch.addcmul(f, f, g)
+
+
+class CausalInput(nn.Module):
+    """Pixels to features: v of the rows above, h of the pixels to the left, never the pixel itself.
+
+    Both also get what the pixels are conditioned on: the label, and where in the image they are.
+    """
+
+    coordinates: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        channels: int,
+        kernel_size: int,
+        num_classes: int,
+        coordinates: bool,
+    ) -> None:
+        super().__init__()
+        self.reach = kernel_size // 2
+        self.above = nn.Conv2d(1, channels, (self.reach, 2 * self.reach + 1))
+        self.left = nn.Linear(self.reach, channels)
+        self.label = nn.Embedding(num_classes + 1, 2 * channels) if num_classes else None
+        self.place = nn.Linear(2, 2 * channels, bias=False) if coordinates else None
+        row, column = (torch.linspace(-1, 1, size) for size in shape)
+        grid = torch.stack(torch.meshgrid(row, column, indexing="ij"), -1)
+        self.register_buffer("coordinates", grid, persistent=False)
+
+    def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes: x (B, H, W) in [-1, 1], label (B,) -> v and h, both (B, H, W, C)."""
+        reach, width = self.reach, x.shape[2]
+        rows = pad(x[:, :-1], (reach, reach, reach, 0))
+        v = self.above(rows.unsqueeze(1)).movedim(1, -1)
+        before = pad(x[:, :, :-1], (reach, 0))
+        h = self.left(torch.stack([before[:, :, t : t + width] for t in range(reach)], -1))
+        if self.label is not None:
+            of_v, of_h = self.label(label + 1)[:, None, None].chunk(2, -1)
+            v, h = v + of_v, h + of_h
+        if self.place is not None:
+            of_v, of_h = self.place(self.coordinates).chunk(2, -1)
+            v, h = v + of_v, h + of_h
+        return v, h
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks, each a residual sum of gated units (figure 2 of the paper).
+
+    The paper's vertical stack has no residual; here it carries label and place to every layer.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.dropout = dropout
+        self.num_taps = (kernel_size + 1) // 2
+        """Rows of v and pixels of h that are read, the present one included."""
+        self.above = nn.Conv2d(
+            channels, 2 * channels, (self.num_taps, kernel_size), dilation=dilation
+        )
+        self.left = nn.Linear((self.num_taps + 1) * channels, 2 * channels)
+        self.mix = nn.Linear(channels, channels)
+
+    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes: v and h (B, H, W, C) -> the same."""
+        width, past = h.shape[2], self.dilation * (self.num_taps - 1)
+        v = v + self.vertical(pad(v, (0, 0, past, past, past, 0)))
+        before = pad(h, (0, 0, past, 0))
+        taps = [before[:, :, t : t + width] for t in range(0, past, self.dilation)]
+        return v, h + self.horizontal(torch.cat([*taps, h, v], -1))
+
+    def vertical(self, rows: Tensor) -> Tensor:
+        """What v gains, from rows padded to all sides but below.
+
+        Shapes: (B, H + past, W + 2 past, C) -> (B, H, W, C).
+        """
+        return gate(self.above(rows.movedim(-1, 1)).movedim(1, -1))
+
+    def horizontal(self, taps: Tensor) -> Tensor:
+        """What h gains, from its taps, the leftmost first, and v.
+
+        Shapes: (..., (num_taps + 1) C) -> (..., C).
+        """
+        return self.mix(dropout(gate(self.left(taps)), self.dropout, self.training))
+
+
+class PixelNet(nn.Module):
+    """Numbers of each pixel's distribution given the earlier pixels, in raster order.
+
+    Raises ValueError for kernel sizes that are not odd, or see nothing.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        num_params: int,
+        *,
+        channels: int,
+        num_layers: int,
+        kernel_size: int,
+        input_kernel_size: int,
+        dilations: tuple[int, ...],
+        head_channels: int,
+        dropout: float,
+        num_classes: int,
+        coordinates: bool,
+    ) -> None:
+        """Layer i is dilated by `dilations[i % len(dilations)]`."""
+        super().__init__()
+        for size in (kernel_size, input_kernel_size):
+            if size < 3 or size % 2 == 0:
+                raise ValueError(f"kernel size {size}: accepted are odd numbers from 3")
+        if not dilations or min(dilations) < 1:
+            raise ValueError(f"dilations {dilations}: accepted are one or more, each at least 1")
+        self.input = CausalInput(shape, channels, input_kernel_size, num_classes, coordinates)
+        self.layers = nn.ModuleList(
+            GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout)
+            for i in range(num_layers)
+        )
+        self.hidden = nn.Linear(channels, head_channels)
+        self.out = nn.Linear(head_channels, num_params)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Shapes: x (B, H, W) in [-1, 1], label (B,), -1 for none -> (B, H, W, num_params)."""
+        v, h = self.input(x, label)
+        for layer in self.layers:
+            v, h = layer(v, h)
+        return self.head(h)
+
+    def head(self, h: Tensor) -> Tensor:
+        """Shapes: (..., C) -> (..., num_params)."""
+        return self.out(relu(self.hidden(relu(h))))

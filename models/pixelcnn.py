@@ -1,0 +1,136 @@
+"""Gated PixelCNN: an image's probability as a product over its pixels in raster order.
+
+Van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders", arXiv:1606.05328;
+masked convolutions: van den Oord et al. 2016, arXiv:1601.06759.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.core.density import EnergyOf
+from models.core.graphs import Graph
+from models.core.grid import grid_of
+from models.core.likelihood import Likelihood
+from models.core.model import GenerativeModel
+from models.core.operation import OneShot, Operation, Rows
+from models.core.outputs import OutputName, output
+from models.core.pixelcnn_net import PixelNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The defaults are a tiny model of three classes, which uses all options."""
+
+    event_shape: tuple[int, ...] = (1, 4, 4)
+    num_levels: int = 4
+    """Grey levels."""
+    output: OutputName = "categorical"
+    num_components: int = 5
+    """Of the logistic mixture."""
+    num_classes: int = 3
+    conditional: bool = True
+    """Whether samples and likelihoods can be given a class; if not, num_classes is ignored."""
+    drop_label: float = 0.1
+    """Share of training rows that lose their label, so that the model works without one."""
+    coordinates: bool = True
+    """Whether a pixel's row and column are inputs."""
+    channels: int = 8
+    """Width of both stacks."""
+    num_layers: int = 2
+    kernel_size: int = 3
+    input_kernel_size: int = 5
+    dilations: tuple[int, ...] = (1, 2)
+    """Of the layers in turn; 1 is dense."""
+    head_channels: int = 8
+    dropout: float = 0.0
+
+
+class Model(GenerativeModel):
+    """log p(x given label) = sum over pixels of log p(pixel given the earlier ones, label)."""
+
+    likelihood = Likelihood.EXACT
+
+    def __init__(self, config: Config) -> None:
+        """Raises ValueError if the events are not images of one channel and discrete levels."""
+        super().__init__()
+        if len(config.event_shape) != 3 or config.event_shape[0] != 1:
+            raise ValueError(f"event_shape {config.event_shape}: accepted is (1, H, W)")
+        grid = grid_of(config.event_shape, config.num_levels)
+        if grid is None:
+            raise ValueError("num_levels 0: accepted are 2 or more, since pixels are discrete")
+        self.config = config
+        self.event_shape = config.event_shape
+        self.grid = self._grid = grid
+        self.num_classes = config.num_classes if config.conditional else 0
+        self.output = output(config.output, config.num_levels, config.num_components)
+        self.net = PixelNet(
+            (config.event_shape[1], config.event_shape[2]),
+            self.output.num_params,
+            channels=config.channels,
+            num_layers=config.num_layers,
+            kernel_size=config.kernel_size,
+            input_kernel_size=config.input_kernel_size,
+            dilations=config.dilations,
+            head_channels=config.head_channels,
+            dropout=config.dropout,
+            num_classes=self.num_classes,
+            coordinates=config.coordinates,
+        )
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """-log p(x given y), some labels dropped while training.
+
+        Shapes: x (B, 1, H, W), y (B,) int64 -> (B,), nats.
+        """
+        label = y if self.num_classes else None
+        if label is not None and self.training:
+            dropped = torch.rand(len(x), device=x.device) < self.config.drop_label
+            label = torch.where(dropped, -1, label)
+        return -self.log_prob(x, label)
+
+    def log_prob(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Of the nearest grid values, given a label or (-1) none.
+
+        Shapes: x (B, 1, H, W), label (B,) -> (B,), nats.
+        """
+        levels = self._grid.levels(x)[:, 0]
+        params = self.net(self.scaled(levels, x.dtype), self._labels(x, label))
+        return self.output.log_prob(params.to(x.dtype), levels).flatten(1).sum(1)
+
+    def scaled(self, levels: Tensor, dtype: torch.dtype) -> Tensor:
+        """Levels as the network takes them, in [-1, 1]. Shapes: int64 (B, ...) -> (B, ...)."""
+        return levels.to(dtype) * (2 / (self._grid.num_levels - 1)) - 1
+
+    def _labels(self, x: Tensor, label: Tensor | None) -> Tensor:
+        return torch.full((len(x),), -1, device=x.device) if label is None else label
+
+    def graphs(self) -> Mapping[str, Graph]:
+        example: tuple[Tensor, ...] = (torch.zeros(2, *self.event_shape),)
+        inputs: tuple[str, ...] = ("x",)
+        if self.num_classes:
+            example, inputs = (*example, torch.zeros(2, dtype=torch.int64)), ("x", "label")
+        return {"log_prob": Graph(self._log_prob_graph, inputs, ("log_prob",), example)}
+
+    def _log_prob_graph(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor]:
+        return (self.log_prob(x, label),)
+
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        log_likelihood = OneShot(
+            self,
+            self._log_likelihood,
+            outputs=("log_prob",),
+            graphs=("log_prob",),
+            takes_label=self.num_classes > 0,
+            likelihood=self.likelihood,
+        )
+        return {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
+
+    def _log_likelihood(self, rows: Rows) -> Rows:
+        """log_prob (B,) of the image given its label, if it has one."""
+        label = (rows["label"],) if self.num_classes else ()
+        (log_prob,) = self.compute("log_prob", rows["x"], *label)
+        return {"log_prob": log_prob}
