@@ -50,7 +50,7 @@ class Linear(Transform, ABC):
 class PLU(Linear):
     """W = P L U: a fixed permutation, a unit lower and an upper triangle with positive diagonal.
 
-    Starts as a random orthogonal matrix.
+    L and U lie in one matrix, below and above its diagonal. Starts as a random orthogonal matrix.
     """
 
     rows: Tensor
@@ -61,15 +61,14 @@ class PLU(Linear):
         # Columns of W may change their sign, and with them those of U: W stays orthogonal.
         upper = upper * upper.diagonal().sign()
         self.register_buffer("rows", permutation.argmax(1))
-        self.lower = nn.Parameter(lower.tril(-1).float())
-        self.upper = nn.Parameter(upper.triu(1).float())
+        self.triangles = nn.Parameter((lower.tril(-1) + upper.triu(1)).float())
         self.log_diagonal.data.copy_(upper.diagonal().log())
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L and diag(U)^-1 U, both with ones on the diagonal."""
-        ones = torch.eye(self.size, dtype=self.lower.dtype, device=self.lower.device)
-        scaled = self.upper.triu(1) * (-self.log_diagonal).exp()[:, None]
-        return self.lower.tril(-1) + ones, scaled + ones
+        ones = torch.eye(self.size, dtype=self.triangles.dtype, device=self.triangles.device)
+        scaled = self.triangles.triu(1) * (-self.log_diagonal).exp()[:, None]
+        return self.triangles.tril(-1) + ones, scaled + ones
 
     def weight(self) -> Tensor:
         lower, upper = self._factors()
