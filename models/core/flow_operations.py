@@ -173,13 +173,15 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
         size = num_rows(inputs)
         if self.model.grid:
             x = self.model.grid.values(self.model.grid.levels(x))
+        # The error is a difference of these, which are thousands of nats: float32 would lose it.
+        nothing = torch.full((size,), -torch.inf, dtype=torch.float64, device=x.device)
         return {
             "x": x,
             "seed": event_seeds(inputs["seed"], x),
             "step": torch.zeros(size, dtype=torch.int64),
             "num_samples": torch.full((size,), params.num_samples, device=x.device),
-            "log_sum": torch.full((size,), -torch.inf, device=x.device),
-            "log_sum_of_squares": torch.full((size,), -torch.inf, device=x.device),
+            "log_sum": nothing,
+            "log_sum_of_squares": nothing,
         }
 
     def step(self, rows: Rows) -> Rows:
@@ -187,7 +189,7 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
         eps = torch.zeros_like(x)
         if self.model.grid:
             eps = normal(rows["seed"], rows["step"], self.model.event_shape).to(x.device)
-        (log_weight,) = self.model.compute("log_prob", x, eps)
+        log_weight = self.model.compute("log_prob", x, eps)[0].double()
         return {
             **rows,
             "step": rows["step"] + 1,
@@ -197,11 +199,11 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
 
     def finish(self, rows: Rows) -> Rows:
         """standard_error by the delta method; NaN where one sample cannot tell, 0 if exact."""
-        num = rows["num_samples"]
-        log_prob = rows["log_sum"] - num.log()
+        num = rows["num_samples"].double()
+        log_prob = (rows["log_sum"] - num.log()).float()
         if self.model.grid is None:
             return {"log_prob": log_prob, "standard_error": torch.zeros_like(log_prob)}
         ratio = (rows["log_sum_of_squares"] - 2 * rows["log_sum"] + num.log()).exp()
         variance = (ratio - 1).clamp(min=0) / (num - 1)
         error = torch.where(num > 1, variance.sqrt(), torch.nan)
-        return {"log_prob": log_prob, "standard_error": error}
+        return {"log_prob": log_prob, "standard_error": error.float()}
