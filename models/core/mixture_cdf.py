@@ -30,8 +30,8 @@ class MixtureCDF(Transform):
         self.logit = nn.Parameter(torch.zeros(*shape, num_components))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_slope = self._logit(x)
-        return z, log_slope.flatten(1).sum(1)
+        log_cdf, log_survival = self._log_tails(x)
+        return log_cdf - log_survival, self._log_slope(x).flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """By bisection between the quantiles of single components, which enclose the mixture's."""
@@ -40,20 +40,29 @@ class MixtureCDF(Transform):
         # Each halves the bracket: as many as the mantissa has bits.
         for _ in range(28 if z.dtype == torch.float32 else 56):
             middle = (low + high) / 2
-            below = self._logit(middle)[0] < z
+            log_cdf, log_survival = self._log_tails(middle)
+            below = log_cdf - log_survival < z
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         x = (low + high) / 2
-        return x, -self._logit(x)[1].flatten(1).sum(1)
+        return x, -self._log_slope(x).flatten(1).sum(1)
 
-    def _logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """logit F and the log of its slope, f / (F (1 - F)). Shapes: as those of x."""
+    def _log_tails(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log F and log (1 - F). Shapes: as those of x."""
         log_weight = log_softmax(self.logit, -1)
-        a = (x.unsqueeze(-1) - self.mean) * (-self.log_scale).exp()
-        below, above = -softplus(-a), -softplus(a)
-        log_cdf = (log_weight + below).logsumexp(-1)
-        log_survival = (log_weight + above).logsumexp(-1)
-        log_density = (log_weight + below + above - self.log_scale).logsumexp(-1)
-        return log_cdf - log_survival, log_density - log_cdf - log_survival
+        a = self._standardised(x)
+        below, above = log_weight - softplus(-a), log_weight - softplus(a)
+        return below.logsumexp(-1), above.logsumexp(-1)
+
+    def _log_slope(self, x: Tensor) -> Tensor:
+        """log of f / (F (1 - F)), the slope of the logit of F. Shapes: as those of x."""
+        a = self._standardised(x)
+        log_parts = log_softmax(self.logit, -1) - softplus(-a) - softplus(a) - self.log_scale
+        log_cdf, log_survival = self._log_tails(x)
+        return log_parts.logsumexp(-1) - log_cdf - log_survival
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        """Of each component: (B, ...) -> (B, ..., K)."""
+        return (x.unsqueeze(-1) - self.mean) * (-self.log_scale).exp()
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> Tensor:
