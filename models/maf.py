@@ -1,0 +1,90 @@
+"""MAF and IAF: flows of affine autoregressive blocks, quick to score or quick to sample.
+
+Papamakarios et al. 2017, "Masked autoregressive flow for density estimation", arXiv:1705.07057;
+Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow",
+arXiv:1606.04934.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from models.core.actnorm import ActNorm
+from models.core.autoregressive import Affine, Autoregressive, Inverse
+from models.core.flow import FlowConfig, FlowModel
+from models.core.graphs import Graph
+from models.core.masked import ActivationName, MaskedMLP, permutation, wiring
+from models.core.transforms import Chain, Flatten, Transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(FlowConfig):
+    """The defaults are a tiny model."""
+
+    direction: Literal["maf", "iaf"] = "maf"
+    """maf: the density is one pass and a sample D; iaf: the other way round."""
+    num_blocks: int = 2
+    hidden: tuple[int, ...] = (24,)
+    activation: ActivationName = "silu"
+    residual: bool = False
+    direct: bool = False
+    """Connections from a block's inputs straight to its outputs: D^2 weights."""
+    dropout: float = 0.0
+    order: Literal["reversed", "random"] = "reversed"
+    """Of the dimensions, in every second block, or random in all blocks but the first."""
+    seed: int = 0
+    """Of the random orders; it belongs to the weights."""
+    scale_bound: float = 5.0
+    """Of each block's log scales: tanh keeps them within plus and minus this."""
+
+
+class Model(FlowModel):
+    """maf: z = block_n(.. block_1(x)); iaf: x = block_n(.. block_1(z)), with the same blocks."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        if config.num_blocks < 1:
+            raise ValueError(f"num_blocks {config.num_blocks}: accepted are 1 or more")
+        if config.scale_bound <= 0:
+            raise ValueError(f"scale_bound {config.scale_bound}: accepted are positive numbers")
+        if not 0 <= config.dropout < 1:
+            raise ValueError(f"dropout {config.dropout}: accepted are 0 up to, not including, 1")
+        if config.direction not in ("maf", "iaf"):
+            raise ValueError(f"direction {config.direction!r}: accepted are maf, iaf")
+        if config.direction == "iaf" and config.dropout > 0:
+            raise ValueError("dropout: accepted is 0 with iaf, whose density takes many passes")
+        num_dims = int(torch.Size(config.event_shape).numel())
+        blocks = Chain([_block(config, num_dims, index) for index in range(config.num_blocks)])
+        parts: list[Transform] = [Flatten(config.event_shape)]
+        if config.direction == "maf":
+            parts.append(blocks)
+        else:
+            parts += [ActNorm((num_dims,)), Inverse(blocks)]
+        super().__init__(config, Chain(parts))
+
+    def graphs(self) -> Mapping[str, Graph]:
+        """The direction that is one pass."""
+        name = "log_prob" if self.config.direction == "maf" else "decode"
+        return {name: super().graphs()[name]}
+
+
+def _block(config: Config, num_dims: int, index: int) -> Autoregressive:
+    order = torch.arange(num_dims)
+    if index and config.order == "random":
+        order = permutation(num_dims, config.seed, index)
+    elif index % 2:
+        order = order.flip(0)
+    conditional = Affine(config.scale_bound)
+    net = MaskedMLP(
+        [wiring(order, config.hidden)],
+        1,
+        conditional.num_params,
+        activation=config.activation,
+        residual=config.residual,
+        direct=config.direct,
+        dropout=config.dropout,
+    )
+    return Autoregressive(net, conditional)
