@@ -62,6 +62,7 @@ def fit(
         return state
     torch.set_num_threads(recipe.num_threads)
     torch.manual_seed(recipe.seed)
+    model.train()
     model.initialise(as_events(train.x[:_INITIAL]))
     untrained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     while True:
