@@ -174,7 +174,12 @@ class ModelDetails(BaseModel):
     event_shape: list[int]
     likelihood: Likelihood
     class_names: list[str]
-    preprocessing: dict[str, Any]
+    latent_shape: list[int] | None = Field(description="of z; null if the model has no latents")
+    num_levels: int | None = Field(
+        description="grey levels of pixels or counts of vectors; null if events are continuous"
+    )
+    preprocessing: dict[str, Any] | None = Field(description="of pictures; null for vectors")
+    feature_names: list[str] = Field(description="of vectors, if they have names")
     operations: dict[str, dict[str, Any]]
     calibration: dict[str, Any]
     metrics: dict[str, float]

@@ -1,16 +1,42 @@
-"""Arrays in: JSON instances and npy bodies become events, checked before anything is allocated."""
+"""Arrays in: JSON lists and npy bodies become rows, checked before anything is allocated."""
 
 import io
 import math
 import struct
 import tokenize
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from models.core.grid import Grid
 from service.errors import InvalidArray
 
 _FLOATS = ("f2", "f4", "f8")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a model takes as an array: rows of one shape, events in a range or latents in none."""
+
+    shape: tuple[int, ...]
+    noun: Literal["instance", "latent"] = "instance"
+    grid: Grid | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether numbers are grey levels."""
+        return self.noun == "instance" and len(self.shape) == 3
+
+    @property
+    def top(self) -> float | None:
+        """The values lie in [0, top]; None if every finite number is accepted."""
+        return 1.0 if self.is_image else self.grid.top if self.grid else None
+
+    @property
+    def accepted(self) -> str:
+        """The shape, in words."""
+        return f"accepted is (number of {self.noun}s, {', '.join(map(str, self.shape))})"
 
 
 def unit(pixels: np.ndarray) -> np.ndarray:
@@ -22,19 +48,19 @@ def unit(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def from_instances(instances: list[Any], event_shape: tuple[int, ...]) -> np.ndarray:
-    """Nested lists of numbers, one entry per event -> float32 (B, *event_shape)."""
+def from_lists(rows: list[Any], form: Form) -> np.ndarray:
+    """Nested lists of numbers, one entry per row -> float32 (B, *shape)."""
     try:
-        array = np.asarray(instances)
+        array = np.asarray(rows)
     except ValueError as error:
-        raise InvalidArray(f"instances are ragged: {_accepted(event_shape)}") from error
+        raise InvalidArray(f"{form.noun}s are ragged: {form.accepted}") from error
     if array.dtype.kind not in "if":
-        raise InvalidArray(f"instances hold other things than numbers: {_accepted(event_shape)}")
-    return _checked(array.astype(np.float64), event_shape)
+        raise InvalidArray(f"{form.noun}s hold other things than numbers: {form.accepted}")
+    return _checked(array.astype(np.float64), form)
 
 
-def from_npy(data: bytes, event_shape: tuple[int, ...]) -> np.ndarray:
-    """A .npy file of (B, *event_shape): uint8 grey levels or floats -> float32 events."""
+def from_npy(data: bytes, form: Form) -> np.ndarray:
+    """A .npy file of (B, *shape): floats, or uint8 grey levels or counts -> float32 rows."""
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -51,37 +77,38 @@ def from_npy(data: bytes, event_shape: tuple[int, ...]) -> np.ndarray:
         raise InvalidArray(f"not an npy file: {error}") from error
     if dtype != np.uint8 and dtype.str[1:] not in _FLOATS:
         raise InvalidArray(f"dtype {dtype}: accepted are uint8, float16, float32 and float64")
-    if shape[1:] != event_shape or not shape:
-        raise InvalidArray(f"shape {shape}: {_accepted(event_shape)}")
+    if shape[1:] != form.shape or not shape:
+        raise InvalidArray(f"shape {shape}: {form.accepted}")
     body = data[file.tell() :]
     if len(body) != math.prod(shape) * dtype.itemsize:
         raise InvalidArray(f"{len(body)} bytes of data do not fit shape {shape} of {dtype}")
     array = np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")
-    if dtype == np.uint8:
-        if len(event_shape) != 3:
-            raise InvalidArray("dtype uint8 stands for grey levels, and events are vectors here")
+    if dtype == np.uint8 and form.is_image:
         array = unit(array)
-    return _checked(array, event_shape)
+    elif dtype == np.uint8 and form.top is None:
+        raise InvalidArray("dtype uint8 stands for grey levels or counts: accepted are floats")
+    return _checked(array, form)
 
 
-def _checked(array: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:
-    """Images lie in [0, 1]; vectors are any finite numbers."""
-    if array.shape[1:] != event_shape or len(array) == 0:
-        raise InvalidArray(f"shape {array.shape}: {_accepted(event_shape)}")
+def _checked(array: np.ndarray, form: Form) -> np.ndarray:
+    """Shape, finiteness and range. Raises InvalidArray, naming the first row that is wrong."""
+    if array.shape[1:] != form.shape or len(array) == 0:
+        raise InvalidArray(f"shape {array.shape}: {form.accepted}")
     with np.errstate(over="ignore"):
-        events = np.array(array, dtype=np.float32, order="C")
-    finite = np.isfinite(events).reshape(len(events), -1).all(1)
+        rows = np.array(array, dtype=np.float32, order="C")
+    finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
     if not finite.all():
-        raise InvalidArray(f"instance {int(finite.argmin())} holds NaN or infinity")
-    if len(event_shape) == 3:
-        inside = ((events >= 0) & (events <= 1)).reshape(len(events), -1).all(1)
+        raise InvalidArray(f"{form.noun} {int(finite.argmin())} holds NaN or infinity")
+    if form.top is not None:
+        inside = ((rows >= 0) & (rows <= form.top)).reshape(len(rows), -1).all(1)
         if not inside.all():
-            raise InvalidArray(
-                f"instance {int(inside.argmin())} leaves [0, 1]: "
-                "accepted are floats in [0, 1], or grey levels as an npy array of uint8"
+            accepted = (
+                "floats in [0, 1], or grey levels as an npy array of uint8"
+                if form.is_image
+                else f"whole numbers from 0 to {form.top:g}"
             )
-    return events
-
-
-def _accepted(event_shape: tuple[int, ...]) -> str:
-    return f"accepted is (number of instances, {', '.join(map(str, event_shape))})"
+            raise InvalidArray(
+                f"{form.noun} {int(inside.argmin())} leaves [0, {form.top:g}]: "
+                f"accepted are {accepted}"
+            )
+    return rows

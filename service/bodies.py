@@ -49,6 +49,7 @@ class Body:
     text: dict[str, Any] = field(default_factory=dict)
     """Fields of the query and of forms."""
     images: list[bytes] = field(default_factory=list)
+    lists: list[Any] | None = None
     npy: bytes | None = None
 
     def parse(self, schema: type[F]) -> F:
@@ -66,10 +67,11 @@ class Body:
                 request = schema.model_validate({**self.json, **text}, strict=True)
         except ValidationError as error:
             raise invalid(error, accepted) from error
-        if request.images is not None:
-            self.images = [_from_base64(text, i) for i, text in enumerate(request.images)]
-        if bool(self.images) + (request.instances is not None) + (self.npy is not None) > 1:
-            raise InvalidRequest("images and arrays: accepted are one or the other, not both")
+        if request.pictures is not None:
+            self.images = [_from_base64(text, i) for i, text in enumerate(request.pictures)]
+        self.lists = request.lists
+        if bool(self.images) + (self.lists is not None) + (self.npy is not None) > 1:
+            raise InvalidRequest("two kinds of input: accepted are images or one array, not both")
         return request
 
 

@@ -1,7 +1,7 @@
 """One request on its way through the service: what it asked, submitting, waiting, replying."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import inputs
-from service.bodies import JSON, MULTIPART, NPY, PICTURES, preferred, read
+from service.bodies import JSON, MULTIPART, NPY, PICTURES, Body, preferred, read
 from service.errors import InvalidRequest
-from service.inputs import Events
+from service.images import Decoder
+from service.inputs import Uploads
 from service.observe import exchange_of
 from service.schemas import Request as Fields
 from service.state import Service
@@ -22,6 +23,8 @@ from service.worker import Answer
 
 UPLOADS = (*PICTURES, MULTIPART, JSON, NPY)
 F = TypeVar("F", bound=Fields)
+Bring = Callable[[Body, Served, Decoder, int], Awaitable[Uploads | None]]
+"""Reads the events or the latents of a body."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Call(Generic[F]):
     service: Service
     fields: F
     served: Served
-    events: Events | None
+    uploads: Uploads | None
     media_type: str
     """The form of the answer."""
 
@@ -49,11 +52,8 @@ class Call(Generic[F]):
         operation = self.served.operation(operation_name)
         checked = inputs.operation_params(operation, params or {})
         index = inputs.class_index(label, self.served, operation)
-        x = self.events.x if self.events else None
-        if x is not None and num is not None and len(x) != num:
-            x = x.expand(num, *x.shape[1:])
-        num = num or (len(x) if x is not None else 1)
-        rows = inputs.rows(self.served, operation, seed, num, x, index)
+        num = num or (self.uploads.num if self.uploads else 1)
+        rows = inputs.rows(self.served, operation, seed, num, self.uploads, index)
         try:
             operation.check(rows, checked)
         except ValueError as error:
@@ -67,8 +67,8 @@ class Call(Generic[F]):
         return answers
 
     def results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """With each result, what was changed of its image."""
-        converted = self.events.converted if self.events else []
+        """With each result, what was changed of its event."""
+        converted = self.uploads.converted if self.uploads else []
         for result, notes in zip(results, converted, strict=True):
             result["converted"] = notes
         return results
@@ -101,9 +101,13 @@ async def receive(
     schema: type[F],
     accepted: Sequence[str] = UPLOADS,
     offers: Sequence[str] = (JSON,),
-    needs_events: bool = True,
+    bring: Bring = inputs.events,
+    required: str = "no image and no array: accepted are images, files or instances",
 ) -> Call[F]:
-    """Read, validate and decode a request. Raises whatever is wrong with it."""
+    """Read, validate and decode a request. Raises whatever is wrong with it.
+
+    `required` is what to say if it brings nothing; empty if it need not.
+    """
     service: Service = request.app.state.service
     media_type = preferred(request, offers)
     store = service.store
@@ -111,12 +115,10 @@ async def receive(
     fields = body.parse(schema)
     served = store.find(fields.model)
     exchange_of(request.scope).model = served.label
-    events = await inputs.events(
-        body, fields.instances, served, service.decoder, service.settings.max_images
-    )
-    if needs_events and events is None:
-        raise InvalidRequest("no image and no array: accepted are images, files or instances")
-    return Call(request, service, fields, served, events, media_type)
+    uploads = await bring(body, served, service.decoder, service.settings.max_images)
+    if required and uploads is None:
+        raise InvalidRequest(required)
+    return Call(request, service, fields, served, uploads, media_type)
 
 
 def _timing_ms(answers: Sequence[Answer]) -> dict[str, float]:

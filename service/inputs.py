@@ -1,20 +1,21 @@
-"""From a validated request to an operation's inputs: events, labels and params."""
+"""From a validated request to an operation's inputs: events or latents, labels and params."""
 
 import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows
-from service.arrays import from_instances, from_npy, unit
+from service.arrays import Form, from_lists, from_npy, unit
 from service.bodies import Body, invalid
+from service.discrete import discretised, on_grid
 from service.errors import InvalidRequest, TooManyRows, UnsupportedOperation
 from service.images import Decoder
 from service.store import Served
@@ -25,45 +26,67 @@ _LARGE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Events:
-    """What a request is about, in the form that the model takes."""
+class Uploads:
+    """What a request brings, in the form that the model takes."""
 
-    x: Tensor
-    """(B, *event_shape), float32."""
+    columns: Rows
+    """x (B, *event_shape) or z (B, *latent_shape), float32."""
     converted: list[list[str]]
-    """Per event: what was changed to make it fit."""
+    """Per row: what was changed to make it fit."""
+
+    @property
+    def num(self) -> int:
+        """How many rows there are."""
+        return len(self.converted)
 
 
-async def events(
-    body: Body, instances: list[Any] | None, served: Served, decoder: Decoder, max_images: int
-) -> Events | None:
-    """The uploads of a request, None if there are none. Raises what is wrong with them."""
-    num = len(body.images) or len(instances or ())
-    if num > max_images:
-        raise TooManyRows(f"{num} images or instances: accepted are at most {max_images}")
+async def events(body: Body, served: Served, decoder: Decoder, max_rows: int) -> Uploads | None:
+    """The images or arrays of a request, None if there are none. Raises what is wrong."""
     if body.images:
-        return await _pictures(body.images, served, decoder)
-    shape = served.model.event_shape
-    if instances is not None:
-        array = await asyncio.to_thread(from_instances, instances, shape)
-    elif body.npy is not None and len(body.npy) > _LARGE_BYTES:
-        array = await asyncio.to_thread(from_npy, body.npy, shape)
-    elif body.npy is not None:
-        array = from_npy(body.npy, shape)
-    else:
+        return await _pictures(body.images, served, decoder, max_rows)
+    model = served.model
+    x = await _array(body, Form(model.event_shape, grid=model.grid), max_rows)
+    if x is None:
         return None
-    if len(array) > max_images:
-        raise TooManyRows(f"{len(array)} instances: accepted are at most {max_images}")
-    return Events(torch.from_numpy(array), [[] for _ in array])
+    notes: list[list[str]] = [[] for _ in x]
+    if model.grid is not None:
+        work = partial(discretised, x, model.grid, served.preprocessing)
+        x, notes = work() if x.nbytes <= _LARGE_BYTES else await asyncio.to_thread(work)
+    return Uploads({"x": torch.from_numpy(x)}, notes)
 
 
-async def _pictures(images: list[bytes], served: Served, decoder: Decoder) -> Events:
-    if not served.takes_images:
+async def latents(body: Body, served: Served, _: Decoder, max_rows: int) -> Uploads | None:
+    """The latents of a request, None if there are none. Raises what is wrong with them."""
+    shape = served.model.latent_shape
+    if shape is None:
+        raise UnsupportedOperation(f"model {served.bundle.name} has no latents")
+    z = await _array(body, Form(shape, "latent"), max_rows)
+    return None if z is None else Uploads({"z": torch.from_numpy(z)}, [[] for _ in z])
+
+
+async def _array(body: Body, form: Form, max_rows: int) -> np.ndarray | None:
+    """The lists or the npy file of a request as float32 rows; large ones in a thread."""
+    if body.lists is not None:
+        _check_num(len(body.lists), f"{form.noun}s", max_rows)
+        return await asyncio.to_thread(from_lists, body.lists, form)
+    if body.npy is None:
+        return None
+    work = partial(from_npy, body.npy, form)
+    array = work() if len(body.npy) <= _LARGE_BYTES else await asyncio.to_thread(work)
+    _check_num(len(array), f"{form.noun}s", max_rows)
+    return array
+
+
+async def _pictures(
+    images: list[bytes], served: Served, decoder: Decoder, max_rows: int
+) -> Uploads:
+    _check_num(len(images), "images", max_rows)
+    made, grid = served.preprocessing, served.model.grid
+    if made is None:
         raise UnsupportedOperation(
             f"model {served.bundle.name} is about vectors of shape {served.model.event_shape}: "
             "accepted are instances and npy arrays"
         )
-    made = served.bundle.preprocessing
     if len(images) == 1:
         decoded = [await decoder.decode(images[0], 0, made)]
     else:
@@ -71,7 +94,13 @@ async def _pictures(images: list[bytes], served: Served, decoder: Decoder) -> Ev
             *(decoder.decode(data, i, made) for i, data in enumerate(images))
         )
     x = unit(np.stack([image.pixels for image in decoded]))
-    return Events(torch.from_numpy(x), [list(image.notes) for image in decoded])
+    x = x if grid is None else on_grid(x, grid)
+    return Uploads({"x": torch.from_numpy(x)}, [list(image.notes) for image in decoded])
+
+
+def _check_num(num: int, what: str, max_rows: int) -> None:
+    if num > max_rows:
+        raise TooManyRows(f"{num} {what}: accepted are at most {max_rows}")
 
 
 def rows(
@@ -79,13 +108,15 @@ def rows(
     operation: Operation[Any],
     seed: int,
     num: int,
-    x: Tensor | None = None,
+    uploads: Uploads | None = None,
     label: int = -1,
 ) -> Rows:
-    """The input columns of an operation; label -1 stands for none."""
-    columns = {"seed": row_seeds(seed, num)}
-    if x is not None:
-        columns["x"] = x
+    """The input columns of an operation; one upload serves all rows. Label -1 stands for none."""
+    # An operation that shares the seed tells its rows apart by their events.
+    shared = torch.from_numpy(np.full(num, seed, dtype=np.int64))
+    columns = {"seed": shared if operation.shares_seed else row_seeds(seed, num)}
+    for name, column in (uploads.columns if uploads else {}).items():
+        columns[name] = column if len(column) == num else column.expand(num, *column.shape[1:])
     if operation.takes_label and served.model.num_classes:
         columns["label"] = torch.from_numpy(np.full(num, label))
     return columns

@@ -115,7 +115,7 @@ async def classify(request: Request) -> Response:
 @router.post("/sample", tags=["sample"], responses={200: {"model": SampleAnswer}})
 async def sample(request: Request) -> Response:
     """New images: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz."""
-    call = await receive(request, SampleRequest, (JSON,), SAMPLE_FORMS, needs_events=False)
+    call = await receive(request, SampleRequest, (JSON,), SAMPLE_FORMS, required="")
     fields = call.fields
     if call.media_type in (PNG, ZIP) and not call.served.takes_images:
         raise NotAcceptable(f"the samples are vectors: offered are {JSON} and {NPZ}")
@@ -127,7 +127,7 @@ async def sample(request: Request) -> Response:
 
 
 def _num_samples(call: Call[SampleRequest]) -> int:
-    num_events = len(call.events.x) if call.events else 1
+    num_events = call.uploads.num if call.uploads else 1
     num = call.fields.num_samples or num_events
     limit = call.service.settings.max_num_samples
     if num > limit:

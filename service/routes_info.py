@@ -45,7 +45,10 @@ async def model(name: str, request: Request) -> ModelDetails:
     summary = _summary(served, store.default).model_dump(exclude={"operations", "scores"})
     return ModelDetails(
         **summary,
-        preprocessing=asdict(bundle.preprocessing),
+        latent_shape=list(shape) if (shape := served.model.latent_shape) else None,
+        num_levels=served.model.grid.num_levels if served.model.grid else None,
+        preprocessing=asdict(form) if (form := served.preprocessing) else None,
+        feature_names=list(bundle.feature_names),
         operations={name: _operation(served, name) for name in served.operations},
         calibration={
             "source": bundle.calibration_source,
@@ -131,6 +134,7 @@ def _operation(served: Served, name: str) -> dict[str, Any]:
         "outputs": operation.outputs,
         "kind": operation.kind(defaults),
         "needs_events": operation.needs_events,
+        "needs_latents": operation.needs_latents,
         "takes_label": operation.takes_label,
         "backends": {graph: served.backends[graph].name for graph in operation.graphs},
     }

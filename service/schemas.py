@@ -18,6 +18,21 @@ class Request(BaseModel):
         description="name or name@version of a loaded model; absent: the default",
         examples=["jem_fashion-mnist"],
     )
+
+    @property
+    def pictures(self) -> list[str] | None:
+        """Images as text."""
+        return None
+
+    @property
+    def lists(self) -> list[Any] | None:
+        """Rows as nested lists of numbers."""
+        return None
+
+
+class EventRequest(Request):
+    """About images, or about events given as arrays."""
+
     images: list[str] | None = Field(
         None,
         min_length=1,
@@ -30,6 +45,14 @@ class Request(BaseModel):
         description="nested lists of numbers, one entry per event, each of the model's "
         "event_shape; images hold numbers in [0, 1]",
     )
+
+    @property
+    def pictures(self) -> list[str] | None:
+        return self.images
+
+    @property
+    def lists(self) -> list[Any] | None:
+        return self.instances
 
 
 Label = Annotated[
@@ -56,7 +79,7 @@ Params = Annotated[
 ]
 
 
-class SampleRequest(Request):
+class SampleRequest(EventRequest):
     """What to draw. `images` or `instances` are the starts of params.start = "data"."""
 
     num_samples: int | None = Field(
@@ -73,28 +96,28 @@ class SampleRequest(Request):
     format: Format = Field("png", description="how samples look in a JSON answer")
 
 
-class LogLikelihoodRequest(Request):
+class LogLikelihoodRequest(EventRequest):
     """What to rate."""
 
     params: Params = Field({}, examples=[{"estimator": "ais"}])
     seed: Seed = Field(0, description="of estimators that draw random numbers")
 
 
-class EnergyRequest(Request):
+class EnergyRequest(EventRequest):
     """What to rate, jointly with a class if `label` names one."""
 
     label: Label = None
     params: Params = {}
 
 
-class OodScoreRequest(Request):
+class OodScoreRequest(EventRequest):
     """What to screen."""
 
     alpha: Alpha = 0.05
     score: ScoreName = None
 
 
-class ClassifyRequest(Request):
+class ClassifyRequest(EventRequest):
     """What to classify; images whose p_value is at most alpha are uncertain."""
 
     alpha: Alpha = 0.05

@@ -8,9 +8,11 @@ import fsspec
 import torch
 
 from models.core.bundle import Bundle, load
+from models.core.likelihood import NUM_LEVELS
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, run
+from models.core.preprocess import Preprocessing
 from service.backends import Backend, choose
 from service.errors import UnknownModel, UnsupportedOperation
 from service.tickets import LaneKey
@@ -40,6 +42,11 @@ class Served:
     def takes_images(self) -> bool:
         """Whether events are images (C, H, W), not vectors."""
         return len(self.model.event_shape) == 3
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How pictures become events; None for vectors."""
+        return self.bundle.preprocessing if self.takes_images else None
 
     def lane(self, operation: str) -> LaneKey:
         """Where the engine runs an operation of this model."""
@@ -115,6 +122,8 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
     model = bundle.build()
     if len(model.event_shape) == 3:
         _check_preprocessing(bundle, model)
+    elif bundle.feature_names and len(bundle.feature_names) != model.num_dims:
+        raise ValueError(f"{len(bundle.feature_names)} feature names, {model.num_dims} features")
     if bundle.class_names and len(bundle.class_names) != model.num_classes:
         raise ValueError(f"{len(bundle.class_names)} class names, {model.num_classes} classes")
     with torch.no_grad():
@@ -128,11 +137,16 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
 
 def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
     form = bundle.preprocessing
+    if form is None:
+        raise ValueError("the model takes images, and the bundle says not how to make them")
     made = (form.channels, form.height, form.width)
     if made != model.event_shape:
         raise ValueError(
             f"preprocessing makes images of {made}, the model takes {model.event_shape}"
         )
+    levels = model.grid.num_levels if model.grid else NUM_LEVELS
+    if form.levels != levels:
+        raise ValueError(f"preprocessing leaves {form.levels} grey levels, the model has {levels}")
 
 
 def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> Rows:
@@ -140,7 +154,11 @@ def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> 
     rows = {"seed": row_seeds(0, 1)}
     if operation.takes_label and model.num_classes:
         rows["label"] = torch.full((1,), -1)
-    events = {"x": torch.full((1, *model.event_shape), 0.5)}
+    if operation.needs_latents:
+        assert model.latent_shape is not None
+        rows["z"] = torch.zeros(1, *model.latent_shape)
+    x = torch.full((1, *model.event_shape), 0.5)
+    events = {"x": model.grid.values(model.grid.levels(x)) if model.grid else x}
     try:
         operation.check({**rows, **events}, params)
     except ValueError:

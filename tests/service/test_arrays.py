@@ -8,16 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.core.grid import Grid
 from models.core.likelihood import to_unit
-from service.arrays import from_instances, from_npy, unit
+from service.arrays import Form, from_lists, from_npy, unit
 from service.errors import InvalidArray
 from tests.service.pictures import npy
 
 SHAPE = (1, 2, 3)
+IMAGES = Form(SHAPE)
 
 
 def test_instances_become_events() -> None:
-    events = from_instances([[[[0, 0.5, 1], [0, 0, 0]]]] * 2, SHAPE)
+    events = from_lists([[[[0, 0.5, 1], [0, 0, 0]]]] * 2, IMAGES)
     assert events.dtype == np.float32
     assert events.shape == (2, *SHAPE)
     assert events[1, 0, 0].tolist() == [0, 0.5, 1]
@@ -27,7 +29,7 @@ def test_instances_become_events() -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_every_float_layout_gives_the_same_events(dtype: str, order: Any) -> None:
     x = (np.arange(12).reshape(2, *SHAPE) / 16).astype(np.float32)
-    events = from_npy(npy(np.asarray(x, dtype=dtype, order=order)), SHAPE)
+    events = from_npy(npy(np.asarray(x, dtype=dtype, order=order)), IMAGES)
     assert np.array_equal(events, x)
     assert events.flags.writeable
 
@@ -38,14 +40,33 @@ def test_every_grey_level_becomes_what_it_was_in_training() -> None:
 
 
 def test_grey_levels_become_unit_events() -> None:
-    events = from_npy(npy(np.full((1, *SHAPE), 51, np.uint8)), SHAPE)
+    events = from_npy(npy(np.full((1, *SHAPE), 51, np.uint8)), IMAGES)
     assert events[0, 0, 0, 0] == pytest.approx(0.2)
 
 
-def test_vectors_may_be_any_finite_numbers() -> None:
-    assert from_instances([[-7, 1e6]], (2,)).tolist() == [[-7.0, 1e6]]
+@pytest.mark.parametrize("form", [Form((2,)), Form((2,), "latent"), Form((1, 1, 2), "latent")])
+def test_vectors_and_latents_may_be_any_finite_numbers(form: Form) -> None:
+    rows = np.array([[-7, 1e6]]).reshape(1, *form.shape)
+    assert from_lists(rows.tolist(), form).tolist() == rows.tolist()
+    assert from_npy(npy(rows), form).tolist() == rows.tolist()
     with pytest.raises(InvalidArray, match="grey levels"):
-        from_npy(npy(np.zeros((1, 2), np.uint8)), (2,))
+        from_npy(npy(rows.clip(0, 9).astype(np.uint8)), form)
+    for bad in (np.nan, np.inf, 1e39):
+        with pytest.raises(InvalidArray, match=f"{form.noun} 0 holds NaN or infinity"):
+            from_lists((rows * bad).tolist(), form)
+    with pytest.raises(InvalidArray, match=f"number of {form.noun}s"):
+        from_lists(rows[0].tolist(), form)
+
+
+def test_counts_lie_between_zero_and_the_largest() -> None:
+    form = Form((2,), grid=Grid(17, 16.0))
+    assert from_lists([[0, 16]], form).tolist() == [[0, 16]]
+    assert from_npy(npy(np.array([[3, 16]], np.uint8)), form).tolist() == [[3, 16]]
+    for bad in ([0, -1], [17, 0], [16.001, 3]):
+        with pytest.raises(InvalidArray, match=r"instance 1 .* whole numbers from 0 to 16"):
+            from_lists([[1, 1], bad], form)
+    with pytest.raises(InvalidArray, match="whole numbers from 0 to 16"):
+        from_npy(npy(np.array([[3, 200]], np.uint8)), form)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +91,7 @@ def test_vectors_may_be_any_finite_numbers() -> None:
 )
 def test_instances_that_are_refused(instances: list[Any]) -> None:
     with pytest.raises(InvalidArray):
-        from_instances(instances, SHAPE)
+        from_lists(instances, IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +118,7 @@ def test_instances_that_are_refused(instances: list[Any]) -> None:
 )
 def test_npy_bodies_that_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidArray):
-        from_npy(data, SHAPE)
+        from_npy(data, IMAGES)
 
 
 @given(
@@ -111,7 +132,7 @@ def test_a_damaged_npy_is_read_or_refused_and_nothing_else(
     for position, value in flips:
         data[position] = value
     try:
-        events = from_npy(bytes(data[: end or None]), SHAPE)
+        events = from_npy(bytes(data[: end or None]), IMAGES)
     except InvalidArray:
         return
     assert events.shape[1:] == SHAPE

@@ -1,0 +1,60 @@
+"""Arrays for models of discrete events: put on the grid of values that the model knows."""
+
+import numpy as np
+
+from models.core.grid import Grid
+from models.core.preprocess import Preprocessing
+
+_TOLERANCE = 1e-3
+"""Levels by which a value may be moved without a note: JSON and float32 round as well."""
+
+
+def discretised(
+    x: np.ndarray, grid: Grid, preprocessing: Preprocessing | None
+) -> tuple[np.ndarray, list[list[str]]]:
+    """The nearest values of the grid, and per event a note of what that changed.
+
+    Images for models of black and white become grey levels first and are then drawn as uploads
+    are, so that an image has the same bits in either form. Shapes: float32 (B, *event) in the
+    range of the grid -> float32 (B, *event), B lists.
+    """
+    notes: list[list[str]] = [[] for _ in x]
+    if preprocessing is None:
+        found = on_grid(x, grid)
+        _note(notes, x, found, grid, _TOLERANCE, "rounded to whole numbers")
+        return found, notes
+    if grid.num_levels == 2:
+        greys = Grid(256)
+        grey = on_grid(x, greys)
+        _note(notes, x, grey, greys, _TOLERANCE, "rounded to 256 grey levels")
+        bits = on_grid(preprocessing.to_levels((255 * grey).round().astype(np.uint8)) / 255, grid)
+        _note(notes, grey, bits, grid, _TOLERANCE, preprocessing.levels_note)
+        return bits, notes
+    found = on_grid(x, grid)
+    # Eight bits cannot say the levels of another grid better than this.
+    near = _TOLERANCE if grid.num_levels == 256 else _TOLERANCE + 0.5 * (grid.num_levels - 1) / 255
+    _note(notes, x, found, grid, near, f"rounded to {grid.num_levels} grey levels")
+    return found, notes
+
+
+def on_grid(x: np.ndarray, grid: Grid) -> np.ndarray:
+    """The nearest values of the grid, the same numbers as `Grid.values` gives.
+
+    In NumPy, for the reason that `arrays.unit` is. Shapes: float32 (B, ...) -> float32 (B, ...).
+    """
+    step = grid.top / (grid.num_levels - 1)
+    return (x / step).round().astype(np.float32) * np.float32(step)
+
+
+def _note(
+    notes: list[list[str]],
+    before: np.ndarray,
+    after: np.ndarray,
+    grid: Grid,
+    tolerance: float,
+    text: str,
+) -> None:
+    """Add the text to the events in which a value was moved by more than so many levels."""
+    moved = np.abs(after - before).reshape(len(before), -1).max(1)
+    for i in np.flatnonzero(moved * (grid.num_levels - 1) / grid.top > tolerance):
+        notes[i].append(text)
