@@ -81,17 +81,17 @@ async def _pictures(
     images: list[bytes], served: Served, decoder: Decoder, max_rows: int
 ) -> Uploads:
     _check_num(len(images), "images", max_rows)
-    made, grid = served.preprocessing, served.model.grid
-    if made is None:
+    form, grid = served.preprocessing, served.model.grid
+    if form is None:
         raise UnsupportedOperation(
             f"model {served.bundle.name} is about vectors of shape {served.model.event_shape}: "
             "accepted are instances and npy arrays"
         )
     if len(images) == 1:
-        decoded = [await decoder.decode(images[0], 0, made)]
+        decoded = [await decoder.decode(images[0], 0, form)]
     else:
         decoded = await asyncio.gather(
-            *(decoder.decode(data, i, made) for i, data in enumerate(images))
+            *(decoder.decode(data, i, form) for i, data in enumerate(images))
         )
     x = unit(np.stack([image.pixels for image in decoded]))
     x = x if grid is None else on_grid(x, grid)

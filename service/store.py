@@ -139,10 +139,10 @@ def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
     form = bundle.preprocessing
     if form is None:
         raise ValueError("the model takes images, and the bundle says not how to make them")
-    made = (form.channels, form.height, form.width)
-    if made != model.event_shape:
+    shape = (form.channels, form.height, form.width)
+    if shape != model.event_shape:
         raise ValueError(
-            f"preprocessing makes images of {made}, the model takes {model.event_shape}"
+            f"preprocessing makes images of {shape}, the model takes {model.event_shape}"
         )
     levels = model.grid.num_levels if model.grid else NUM_LEVELS
     if form.levels != levels:
