@@ -28,11 +28,16 @@ def grid_of(event_shape: tuple[int, ...], num_levels: int) -> Grid | None:
 
     Raises ValueError if there is but one level, or an image without levels.
     """
+    is_image = len(event_shape) == 3
+    if num_levels == 0 and is_image:
+        raise ValueError(
+            "num_levels 0: accepted are 2 and more for images, whose pixels are levels"
+        )
     if num_levels == 0:
         return None
     if num_levels < 2:
         raise ValueError(f"num_levels {num_levels}: accepted are 0 (continuous) and 2 or more")
-    return Grid(num_levels, 1.0 if len(event_shape) == 3 else num_levels - 1.0)
+    return Grid(num_levels, 1.0 if is_image else num_levels - 1.0)
 
 
 def binarise(pixels: Tensor, u: Tensor) -> Tensor:
