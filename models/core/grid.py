@@ -30,9 +30,7 @@ def grid_of(event_shape: tuple[int, ...], num_levels: int) -> Grid | None:
     """
     is_image = len(event_shape) == 3
     if num_levels == 0 and is_image:
-        raise ValueError(
-            "num_levels 0: accepted are 2 and more for images, whose pixels are levels"
-        )
+        raise ValueError("num_levels 0: accepted are 2 and more, since pixels are levels")
     if num_levels == 0:
         return None
     if num_levels < 2:
