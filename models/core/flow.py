@@ -109,7 +109,11 @@ class FlowModel(GenerativeModel):
 
     def to_event(self, y: Tensor) -> Tensor:
         """The event that holds the continuous variable. Shapes: (B, *event) -> (B, *event)."""
-        return self.grid.values(levels_of(y, self.grid.num_levels)) if self.grid else y
+        if self.grid is None:
+            return y
+        # No level stands for NaN, and as an integer it would be some huge number.
+        x = self.grid.values(levels_of(y, self.grid.num_levels))
+        return torch.where(y.isnan(), torch.nan, x)
 
     def initialise(self, x: Tensor) -> None:
         """Set what depends on the data: standardisation by all rows, actnorm by the same.
