@@ -32,20 +32,28 @@ class Item(BaseModel):
     converted: list[str] = Field(description="what was changed to fit the model, if anything")
 
 
-class LogLikelihoodItem(Item):
-    """log_likelihood of the 8-bit pixels in nats; what kind of number it is, `kind` says."""
+class Rated(Item):
+    """A number in nats, what it is and how sure."""
 
-    log_likelihood: Number
-    bits_per_dim: float | None = Field(description="null for vectors and unnormalised numbers")
     kind: Likelihood
     standard_error: float | None = Field(description="in nats; null if not known or none")
+    num_samples: int | None = Field(description="draws that it is made of; null if of none")
 
 
-class EnergyItem(Item):
-    """Minus the unnormalised log density in nats: low = likely, within one model only."""
+class LogLikelihoodItem(Rated):
+    """log_likelihood in nats, of the discrete pixels or counts, or a density in the vector's units.
+
+    What kind of number it is, `kind` says.
+    """
+
+    log_likelihood: Number
+    bits_per_dim: float | None = Field(description="null for real vectors and unnormalised numbers")
+
+
+class EnergyItem(Rated):
+    """Minus the log density in nats: low = likely; if unnormalised, within one model only."""
 
     energy: Number
-    kind: Likelihood
     energies: dict[str, float | None] | None = Field(
         description="joint energy with each class; null for models without classes"
     )
@@ -129,7 +137,30 @@ class SampleAnswer(Scored):
     label: str | None
     params: dict[str, Any] = Field(description="all parameters as they were used")
     format: Format
-    samples: list[Any]
+    samples: list[Any] = Field(description="null where the model gave no finite number or image")
+
+
+class EncodeItem(Item):
+    """z, of the model's latent_shape."""
+
+    z: list[Any] = Field(description="null where the model gave no finite number")
+
+
+class EncodeAnswer(Scored):
+    """Per event: its latent."""
+
+    results: list[EncodeItem]
+    params: dict[str, Any] = Field(description="all parameters as they were used")
+    seed: int
+
+
+class DecodeAnswer(Scored):
+    """Per latent: its event, as `/sample` gives samples."""
+
+    kind: Likelihood = Field(description="what the model's density is")
+    params: dict[str, Any] = Field(description="all parameters as they were used")
+    format: Format
+    samples: list[Any] = Field(description="null where the model gave no finite number or image")
 
 
 class Problem(BaseModel):

@@ -58,7 +58,7 @@ class InvalidImage(ServiceError):
 
 
 class InvalidArray(ServiceError):
-    """The instances or the npy array do not have the shape, type or range of the model's events."""
+    """The lists or the npy array do not have the model's shape, type or range."""
 
     status, title, slug = 422, "the array is not valid", "invalid-array"
 

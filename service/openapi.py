@@ -7,9 +7,11 @@ from pydantic.json_schema import models_json_schema
 
 from service.answers import Problem
 from service.bodies import JSON, MULTIPART, NPY, PICTURES
-from service.routes import NPZ, PNG, ZIP
+from service.samples import NPZ, PNG, ZIP
 from service.schemas import (
     ClassifyRequest,
+    DecodeRequest,
+    EncodeRequest,
     EnergyRequest,
     LogLikelihoodRequest,
     OodScoreRequest,
@@ -18,13 +20,20 @@ from service.schemas import (
 )
 from service.settings import Settings
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 REQUESTS: dict[str, type[Request]] = {
     "/sample": SampleRequest,
     "/log_likelihood": LogLikelihoodRequest,
     "/energy": EnergyRequest,
     "/ood_score": OodScoreRequest,
     "/classify": ClassifyRequest,
+    "/encode": EncodeRequest,
+    "/decode": DecodeRequest,
 }
+_IN: dict[str, dict[str, Any]] = {"/sample": {}, "/decode": {NPY: _BINARY}}
+"""Bodies beside JSON, of those that do not take events."""
+_PICTURES_OUT = {PNG: _BINARY, ZIP: _BINARY, NPZ: _BINARY}
+_OUT = {"/sample": _PICTURES_OUT, "/decode": _PICTURES_OUT, "/encode": {NPZ: _BINARY}}
 _POST_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 _GET_STATUSES = {
     "/models": (503,),
@@ -33,8 +42,7 @@ _GET_STATUSES = {
     "/health/ready": (503,),
     "/problems/{slug}": (404, 422),
 }
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_IN_BODY_ONLY = ("images", "instances", "params")
+_IN_BODY_ONLY = ("images", "instances", "latents", "params")
 
 
 def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -59,12 +67,11 @@ def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
             {"name": name, "in": "query", "required": False, "schema": part}
             for name, part in query.items()
         ]
-        uploads = {} if path == "/sample" else _uploads(query)
+        uploads = _IN[path] if path in _IN else _uploads(query)
         reference = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
         operation["requestBody"] = {"required": True, "content": {JSON: reference, **uploads}}
         _add_problems(operation, _POST_STATUSES)
-    forms = {PNG: _BINARY, ZIP: _BINARY, NPZ: _BINARY}
-    schema["paths"]["/sample"]["post"]["responses"]["200"]["content"].update(forms)
+        operation["responses"]["200"]["content"].update(_OUT.get(path, {}))
 
     for path, statuses in _GET_STATUSES.items():
         _add_problems(schema["paths"][path]["get"], statuses)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,30 +23,56 @@ def numbers(column: Tensor) -> list[float | None]:
     return [_number(value) for value in column.tolist()]
 
 
-def log_likelihoods(served: Served, rows: Rows, kind: Likelihood | None) -> list[Result]:
+def nested(column: Tensor) -> list[Any]:
+    """The same for rows of any shape. Shapes: (B, ...) -> B nested lists."""
+    flat = np.empty(column.numel(), dtype=object)
+    flat[:] = numbers(column.flatten())
+    found: list[Any] = flat.reshape(column.shape).tolist()
+    return found
+
+
+@dataclass(frozen=True)
+class About:
+    """What the numbers of an operation are, at the params of the request."""
+
+    kind: Likelihood | None
+    num_samples: int | None
+    """Draws of which each number is made, if it is made of draws."""
+
+    def beside(self, rows: Rows, num: int) -> list[Result]:
+        """What every number is accompanied by."""
+        errors: list[float | None] = [None] * num
+        if "standard_error" in rows:
+            errors = numbers(rows["standard_error"])
+        return [{"standard_error": error, "num_samples": self.num_samples} for error in errors]
+
+
+def log_likelihoods(served: Served, rows: Rows, about: About) -> list[Result]:
     """One result per row of a log_likelihood operation."""
     log_prob = rows["log_prob"]
     num = len(log_prob)
     bits: list[float | None] = [None] * num
-    if kind is not Likelihood.UNNORMALISED and served.takes_images:
+    discrete = served.takes_images or served.model.grid is not None
+    if about.kind is not Likelihood.UNNORMALISED and discrete:
         bits = numbers(bits_per_dim(log_prob, served.model.num_dims))
-    errors: list[float | None] = [None] * num
-    if "standard_error" in rows:
-        errors = numbers(rows["standard_error"])
     return [
-        {"log_likelihood": value, "bits_per_dim": bit, "kind": kind, "standard_error": error}
-        for value, bit, error in zip(numbers(log_prob), bits, errors, strict=True)
+        {"log_likelihood": value, "bits_per_dim": bit, "kind": about.kind, **beside}
+        for value, bit, beside in zip(numbers(log_prob), bits, about.beside(rows, num), strict=True)
     ]
 
 
-def energies(served: Served, rows: Rows) -> list[Result]:
-    """One result per row of an energy operation."""
-    per_class: list[Any] = [None] * len(rows["energy"])
+def energies(served: Served, rows: Rows, about: About) -> list[Result]:
+    """One result per row of an energy operation; without a kind its constant is unknown."""
+    num = len(rows["energy"])
+    per_class: list[Any] = [None] * num
     if "energies" in rows:
         per_class = [_by_class(served, row) for row in rows["energies"].tolist()]
+    kind = about.kind or Likelihood.UNNORMALISED
     return [
-        {"energy": value, "kind": Likelihood.UNNORMALISED, "energies": classes}
-        for value, classes in zip(numbers(rows["energy"]), per_class, strict=True)
+        {"energy": value, "kind": kind, "energies": classes, **beside}
+        for value, classes, beside in zip(
+            numbers(rows["energy"]), per_class, about.beside(rows, num), strict=True
+        )
     ]
 
 
@@ -57,6 +84,8 @@ class Judge:
     score: Score
     calibration: Calibration
     source: str
+    noun: str
+    """What the calibration set is made of."""
     alpha: float
     threshold: float
 
@@ -74,7 +103,8 @@ class Judge:
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
         source = served.bundle.calibration_source
-        return cls(name, SCORES[name], known[name], source, alpha, threshold)
+        noun = "images" if served.takes_images else "rows"
+        return cls(name, SCORES[name], known[name], source, noun, alpha, threshold)
 
     def scores(self, rows: Rows) -> Tensor:
         """Higher = stranger. -> (B,)."""
@@ -87,7 +117,7 @@ class Judge:
             "score_name": self.name,
             "num_images": num,
             "source": self.source,
-            "guarantee": f"of images like those {num}, at most a share of {self.alpha:g} gets "
+            "guarantee": f"of {self.noun} like those {num}, at most a share of {self.alpha:g} gets "
             f"p_value <= {self.alpha:g}, on average over the draw of the calibration set",
         }
 
@@ -123,8 +153,8 @@ def batch_verdict(judge: Judge, results: list[Result]) -> Result | None:
         "adjusted_p_values": adjusted,
         "rejected": rejected,
         "num_rejected": sum(rejected),
-        "guarantee": "among the rejected images, the expected share of images like the "
-        f"calibration set is at most {judge.alpha:g}",
+        "guarantee": f"among the rejected {judge.noun}, the expected share of {judge.noun} like "
+        f"the calibration set is at most {judge.alpha:g}",
     }
 
 

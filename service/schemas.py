@@ -97,8 +97,9 @@ class SampleRequest(EventRequest):
 
 
 class LogLikelihoodRequest(EventRequest):
-    """What to rate."""
+    """What to rate, given a class if `label` names one and the model takes it."""
 
+    label: Label = None
     params: Params = Field({}, examples=[{"estimator": "ais"}])
     seed: Seed = Field(0, description="of estimators that draw random numbers")
 
@@ -108,6 +109,7 @@ class EnergyRequest(EventRequest):
 
     label: Label = None
     params: Params = {}
+    seed: Seed = Field(0, description="of estimators that draw random numbers")
 
 
 class OodScoreRequest(EventRequest):
@@ -122,3 +124,27 @@ class ClassifyRequest(EventRequest):
 
     alpha: Alpha = 0.05
     score: ScoreName = None
+
+
+class EncodeRequest(EventRequest):
+    """What to encode."""
+
+    params: Params = {}
+    seed: Seed = Field(0, description="of the noise that fills the cells of discrete events")
+
+
+class DecodeRequest(Request):
+    """What to decode."""
+
+    latents: list[Any] | None = Field(
+        None,
+        min_length=1,
+        description="nested lists of numbers, one entry per latent, each of the model's "
+        "latent_shape",
+    )
+    params: Params = {}
+    format: Format = Field("png", description="how samples look in a JSON answer")
+
+    @property
+    def lists(self) -> list[Any] | None:
+        return self.latents

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from service.app import create_app
 from service.logs import configure
 from service.settings import Settings
 from service.state import Service
+from tests.service.flows import save_flows
 from tests.service.models import images, inputs, tiny_model
 
 CLASS_NAMES = ("circle", "square", "star")
@@ -137,11 +138,28 @@ class Client:
         return self.runner.run(self.http.request(method, url, **kwargs))  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="session")
-def client(settings: Settings) -> Iterator[Client]:
-    """A client of one app that most tests share."""
+@contextmanager
+def client_of(settings: Settings) -> Iterator[Client]:
+    """A client of an app on an event loop of its own."""
     with asyncio.Runner() as runner:
         context = running(settings)
         http = runner.run(context.__aenter__())
         yield Client(runner, http, http.app)  # type: ignore[attr-defined]
         runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[Client]:
+    """A client of one app that most tests share."""
+    with client_of(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def flows(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of an app with models of known likelihood; see `CONFIGS` for their names."""
+    folder = tmp_path_factory.mktemp("flows")
+    save_flows(folder)
+    update = {"bundles": (str(folder),), "default_model": "pixels"}
+    with client_of(settings.model_copy(update=update)) as client:
+        yield client

@@ -1,0 +1,63 @@
+"""Between events and latents: the two endpoints of models that can go both ways."""
+
+import asyncio
+from dataclasses import asdict
+
+import numpy as np
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import inputs, results, samples
+from service.answers import DecodeAnswer, EncodeAnswer
+from service.bodies import JSON, NPY
+from service.calls import Call, receive
+from service.images import npz
+from service.inputs import operation_params
+from service.routes import ThinRoute
+from service.samples import NPZ
+from service.schemas import DecodeRequest, EncodeRequest
+from service.worker import Answer
+
+router = APIRouter(route_class=ThinRoute)
+
+
+@router.post("/encode", tags=["latents"], responses={200: {"model": EncodeAnswer}})
+async def encode(request: Request) -> Response:
+    """The latent z of each event, standard normal for data like the model's: JSON or npz."""
+    call = await receive(request, EncodeRequest, offers=(JSON, NPZ))
+    job = call.submit("encode", params=call.fields.params, seed=call.fields.seed)
+    answers = await call.wait(job)
+    return await asyncio.to_thread(_encoded, call, answers)
+
+
+def _encoded(call: Call[EncodeRequest], answers: list[Answer]) -> Response:
+    z, seed = answers[0].rows["z"], call.fields.seed
+    if call.media_type == NPZ:
+        content = npz(z=z.numpy(), seed=np.array(seed))
+        return call.reply_bytes(answers, content, {"X-Seed": str(seed)})
+    return call.reply(
+        answers,
+        results=call.results([{"z": row} for row in results.nested(z)]),
+        params=asdict(operation_params(call.served.operation("encode"), call.fields.params)),
+        seed=seed,
+    )
+
+
+@router.post("/decode", tags=["latents"], responses={200: {"model": DecodeAnswer}})
+async def decode(request: Request) -> Response:
+    """The event of each latent, in the forms that samples have."""
+    call = await receive(
+        request,
+        DecodeRequest,
+        (JSON, NPY),
+        samples.FORMS,
+        inputs.latents,
+        "no latents: accepted are latents, or an npy array of them",
+    )
+    fields = call.fields
+    samples.check_form(call)
+    answers = await call.wait(call.submit("decode", params=fields.params))
+    params = operation_params(call.served.operation("decode"), fields.params)
+    members = {"kind": call.served.model.likelihood, "params": asdict(params)}
+    return await asyncio.to_thread(samples.reply, call, answers, fields.format, members)
