@@ -29,6 +29,8 @@ class Config(FlowConfig):
     """Width of every coupling's network."""
     num_blocks: int = 1
     """Residual blocks of every coupling's network."""
+    coordinates: bool = False
+    """Whether those networks see where in the image a pixel is."""
     linear: LinearName = "plu"
     """Decomposition of the 1x1 convolution."""
     dequantisation: Literal["uniform", "variational"] = "uniform"
@@ -43,8 +45,9 @@ class Model(FlowModel):
         """Raises ValueError if the sides cannot be halved num_scales times, or for vectors."""
         if len(config.event_shape) != 3:
             raise ValueError(f"event_shape {config.event_shape}: accepted are images (C, H, W)")
-        if config.num_scales < 1:
-            raise ValueError(f"num_scales {config.num_scales}: accepted are 1 and more")
+        for name in ("num_scales", "flow_steps"):
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name} {getattr(config, name)}: accepted are 1 and more")
         transform = _scale(config.event_shape, config.num_scales, config)
         super().__init__(config, transform, _dequantisation(config))
 
@@ -80,5 +83,11 @@ def _scale(shape: tuple[int, ...], num_scales: int, config: Config) -> Transform
 
 
 def _coupling(shape: tuple[int, ...], config: Config, num_blocks: int) -> AffineCoupling:
-    network = partial(ResNet, channels=config.channels, num_blocks=num_blocks, is_image=True)
+    network = partial(
+        ResNet,
+        channels=config.channels,
+        num_blocks=num_blocks,
+        is_image=True,
+        coordinates=config.coordinates,
+    )
     return AffineCoupling(ChannelHalves(shape), network)

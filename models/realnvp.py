@@ -26,6 +26,8 @@ class Config(FlowConfig):
     """Width of every coupling's network."""
     num_blocks: int = 1
     """Residual blocks of every coupling's network."""
+    coordinates: bool = False
+    """Whether those networks see where in the image a pixel is."""
 
 
 class Model(FlowModel):
@@ -33,8 +35,9 @@ class Model(FlowModel):
 
     def __init__(self, config: Config) -> None:
         """Raises ValueError if the sides cannot be halved num_scales - 1 times."""
-        if config.num_scales < 1:
-            raise ValueError(f"num_scales {config.num_scales}: accepted are 1 and more")
+        for name in ("num_scales", "num_couplings"):
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name} {getattr(config, name)}: accepted are 1 and more")
         shape = config.event_shape
         is_image = len(shape) == 3
         transform = _scale(shape, config.num_scales, config) if is_image else _flat(shape, config)
@@ -70,6 +73,7 @@ def _couplings(
         channels=config.channels,
         num_blocks=config.num_blocks,
         is_image=len(shape) == 3,
+        coordinates=config.coordinates,
     )
     parts: list[Transform] = []
     for parting in halvings:
