@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.noise import normal, row_seeds, uniform
+from models.core.noise import event_seeds, normal, row_seeds, uniform
 
 Draw = Callable[[Tensor, Tensor, tuple[int, ...], int], Tensor]
 both = pytest.mark.parametrize("draw", [normal, uniform])
@@ -109,3 +109,31 @@ def test_sample_i_has_the_same_seed_however_many_are_asked_for(seed: int) -> Non
 def test_row_seeds_of_other_requests_differ() -> None:
     seeds = np.concatenate([row_seeds(s, 50).numpy() for s in (0, 1, 2, 2**32, 2**32 + 1)])
     assert len(set(seeds.tolist())) == 250
+
+
+def test_the_seed_of_an_event_depends_on_nothing_else() -> None:
+    x = torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(0))
+    seeds = event_seeds(torch.zeros(6, dtype=torch.int64), x)
+    assert seeds.dtype == torch.int64
+    assert bool((seeds >= 0).all())
+    assert len(set(seeds.tolist())) == 6
+    order = torch.tensor([3, 3, 0])
+    # A view with other strides, and one that carries a gradient, are the same events.
+    moved = x.transpose(1, 2).contiguous().transpose(1, 2)[order].requires_grad_(True)
+    assert torch.equal(event_seeds(torch.zeros(3, dtype=torch.int64), moved), seeds[order])
+
+
+def test_events_of_other_seeds_and_other_events_differ() -> None:
+    x = torch.zeros(1, 4)
+    requests = [0, 1, 2**32, 2**32 + 1, 2**63 - 1]
+    found = {int(event_seeds(torch.tensor([seed]), x)) for seed in requests}
+    near = torch.zeros(4, 4)
+    near[range(4), range(4)] = 1e-6
+    found |= set(event_seeds(torch.zeros(4, dtype=torch.int64), near).tolist())
+    assert len(found) == 9
+
+
+def test_the_seeds_of_events_are_for_ever() -> None:
+    pixels = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
+    assert event_seeds(torch.tensor([7]), pixels).tolist() == [9070904077172867910]
+    assert event_seeds(torch.tensor([7]), pixels.float()).tolist() == [8431409010763496579]

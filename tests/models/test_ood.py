@@ -156,6 +156,9 @@ def test_scores_point_one_way_only() -> None:
     rows = {"energy": torch.tensor([-3.0, 0.0, 5.0])}
     assert SCORES["energy"].compute(rows, 99.0).tolist() == [-3.0, 0.0, 5.0]
     assert SCORES["energy_typicality"].compute(rows, 1.0).tolist() == [4.0, 1.0, 4.0]
+    rows = {"log_prob": torch.tensor([-90.0, -85.0, -50.0])}
+    assert SCORES["nll"].compute(rows, 99.0).tolist() == [90.0, 85.0, 50.0]
+    assert SCORES["typicality"].compute(rows, -85.0).tolist() == [5.0, 0.0, 35.0]
     for score in SCORES.values():
         assert score.unit
         assert score.description.endswith(".")

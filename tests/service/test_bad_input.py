@@ -21,6 +21,8 @@ UNKNOWN_FIELDS = {
     "/ood_score": "label",
     "/classify": "seed",
     "/sample": "alpha",
+    "/log_likelihood": "alpha",
+    "/encode": "alpha",
 }
 
 

@@ -40,13 +40,14 @@ schema.config.update(base_url="http://test")
 @pytest.mark.slow
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_requests_from_the_schema(case: Any, client: Client) -> None:
+def test_requests_from_the_schema(case: Any, client: Client, flows: Client) -> None:
     kwargs = case.as_transport_kwargs()
     if case.operation.path == "/sample" and isinstance(kwargs.get("json"), dict):
         _make_short(kwargs["json"])
     names = ("method", "url", "headers", "params", "data", "json", "files", "cookies")
     request = requests.Request(**{n: kwargs[n] for n in names if n in kwargs}).prepare()
-    response = client.request(
+    able = flows if case.operation.path in ("/encode", "/decode") else client
+    response = able.request(
         str(request.method),
         str(request.url),
         content=request.body,
@@ -72,5 +73,11 @@ def test_every_endpoint_documents_its_forms(client: Client) -> None:
     forms = {"application/json", "image/png", "application/zip", "application/x-npz"}
     assert set(answers["200"]["content"]) == forms
     assert "application/problem+json" in answers["429"]["content"]
+    latents = paths["/decode"]["post"]
+    assert set(latents["requestBody"]["content"]) == {"application/json", "application/x-npy"}
+    assert set(latents["responses"]["200"]["content"]) == forms
+    assert {p["name"] for p in latents["parameters"]} == {"model", "format"}
+    encoded = paths["/encode"]["post"]["responses"]["200"]["content"]
+    assert set(encoded) == {"application/json", "application/x-npz"}
     names = {p["name"] for p in paths["/ood_score"]["post"]["parameters"]}
     assert names == {"model", "alpha", "score"}

@@ -14,6 +14,7 @@ from service import backends
 from service.errors import UnknownModel, UnsupportedOperation
 from service.store import Store, fill, shelve
 from tests.service.conftest import make_bundle
+from tests.service.flows import save_flows
 from tests.service.models import images, inputs, tiny_model
 from training.export import export
 
@@ -46,13 +47,28 @@ def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path:
     save(replace(jem, name="wrong", preprocessing=Preprocessing(9, 9)), tmp_path / "wrong")
     save(replace(jem, name="alien", family="alien"), tmp_path / "alien")
     save(replace(jem, name="names", class_names=("a",)), tmp_path / "names")
+    save(replace(jem, name="blind", preprocessing=None), tmp_path / "blind")
+    coarse = Preprocessing(8, 8, levels=2)
+    save(replace(jem, name="coarse", preprocessing=coarse), tmp_path / "coarse")
     (tmp_path / "empty").mkdir()
     store, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
     assert list(store.models) == ["ebm", "jem", "jem_raw"]
     text = "\n".join(reports)
     for part in ("named jem too", "(1, 9, 9)", "'alien'", "1 class names", "no bundle", "missing"):
         assert part in text
-    assert len(store.failed) == 6
+    assert "says not how to make them" in text
+    assert "leaves 2 grey levels, the model has 256" in text
+    assert len(store.failed) == 8
+
+
+def test_vectors_need_no_preprocessing_but_all_their_names(tmp_path: Path) -> None:
+    save_flows(tmp_path)
+    store, reports = filled(tmp_path)
+    assert not reports
+    table = store.find("table")
+    assert table.preprocessing is None
+    with pytest.raises(ValueError, match="2 feature names, 5 features"):
+        shelve(replace(table.bundle, feature_names=("radius", "texture")))
 
 
 def test_models_and_operations_are_looked_up_by_name(bundles: Path) -> None:
