@@ -4,9 +4,13 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import backends, screening
+from benchmarks import backends, pixelcnn_sampling, screening
 
-BENCHMARKS = {"backends": backends.run, "screening": screening.run}
+BENCHMARKS = {
+    "backends": backends.run,
+    "pixelcnn_sampling": pixelcnn_sampling.run,
+    "screening": screening.run,
+}
 
 
 def main(names: list[str]) -> None:

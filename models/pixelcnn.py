@@ -4,7 +4,7 @@ Van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders",
 masked convolutions: van den Oord et al. 2016, arXiv:1601.06759.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from models.core.density import EnergyOf
 from models.core.graphs import Graph
-from models.core.grid import grid_of
+from models.core.grid import Grid, grid_of
 from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from models.core.operation import OneShot, Operation, Rows
 from models.core.outputs import OutputName, output
-from models.core.pixelcnn_net import PixelNet
+from models.core.pixelcnn_cache import CachedPixelNet
+from models.core.pixelcnn_sampler import PixelSample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +48,15 @@ class Config:
     """Of the layers in turn; 1 is dense."""
     head_channels: int = 8
     dropout: float = 0.0
+    temperature: float = 1.0
+    """With which samples are drawn unless a request says otherwise."""
 
 
 class Model(GenerativeModel):
     """log p(x given label) = sum over pixels of log p(pixel given the earlier ones, label)."""
 
     likelihood = Likelihood.EXACT
+    grid: Grid
 
     def __init__(self, config: Config) -> None:
         """Raises ValueError if the events are not images of one channel and discrete levels."""
@@ -62,12 +66,16 @@ class Model(GenerativeModel):
         grid = grid_of(config.event_shape, config.num_levels)
         if grid is None:
             raise ValueError("num_levels 0: accepted are 2 or more, since pixels are discrete")
+        if not 0 <= config.dropout < 1:
+            raise ValueError(f"dropout {config.dropout}: accepted are 0 up to, not including, 1")
+        if not 0 <= config.drop_label <= 1:
+            raise ValueError(f"drop_label {config.drop_label}: accepted are 0 to 1")
         self.config = config
         self.event_shape = config.event_shape
-        self.grid = self._grid = grid
+        self.grid = grid
         self.num_classes = config.num_classes if config.conditional else 0
         self.output = output(config.output, config.num_levels, config.num_components)
-        self.net = PixelNet(
+        self.net = CachedPixelNet(
             (config.event_shape[1], config.event_shape[2]),
             self.output.num_params,
             channels=config.channels,
@@ -80,6 +88,7 @@ class Model(GenerativeModel):
             num_classes=self.num_classes,
             coordinates=config.coordinates,
         )
+        self._graphs = self._build_graphs()
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """-log p(x given y), some labels dropped while training.
@@ -97,26 +106,55 @@ class Model(GenerativeModel):
 
         Shapes: x (B, 1, H, W), label (B,) -> (B,), nats.
         """
-        levels = self._grid.levels(x)[:, 0]
-        params = self.net(self.scaled(levels, x.dtype), self._labels(x, label))
-        return self.output.log_prob(params.to(x.dtype), levels).flatten(1).sum(1)
-
-    def scaled(self, levels: Tensor, dtype: torch.dtype) -> Tensor:
-        """Levels as the network takes them, in [-1, 1]. Shapes: int64 (B, ...) -> (B, ...)."""
-        return levels.to(dtype) * (2 / (self._grid.num_levels - 1)) - 1
+        levels = self.grid.levels(x)
+        params = self.net(_seen(self.grid.values(levels).to(x.dtype)), self._labels(x, label))
+        return self.output.log_prob(params.to(x.dtype), levels[:, 0]).flatten(1).sum(1)
 
     def _labels(self, x: Tensor, label: Tensor | None) -> Tensor:
-        return torch.full((len(x),), -1, device=x.device) if label is None else label
+        return torch.full((x.shape[0],), -1, device=x.device) if label is None else label
 
     def graphs(self) -> Mapping[str, Graph]:
-        example: tuple[Tensor, ...] = (torch.zeros(2, *self.event_shape),)
-        inputs: tuple[str, ...] = ("x",)
-        if self.num_classes:
-            example, inputs = (*example, torch.zeros(2, dtype=torch.int64)), ("x", "label")
-        return {"log_prob": Graph(self._log_prob_graph, inputs, ("log_prob",), example)}
+        """The density, and the two halves of a sampler's step (see `CachedPixelNet`)."""
+        return self._graphs
+
+    def _build_graphs(self) -> Mapping[str, Graph]:
+        x, place = torch.zeros(2, *self.event_shape), torch.zeros(2, dtype=torch.int64)
+        label = {"label": place} if self.num_classes else {}
+        above, left = self.net.empty(2)
+        row = {"above": above, "x": x, "step": place}
+        pixel = {**row, "left": left, "u": x.flatten(1), "temperature": torch.ones(2)}
+        return {
+            "log_prob": _graph(self._log_prob_graph, {"x": x, **label}, "log_prob"),
+            "row": _graph(self._row_graph, {**row, **label}, "above_after"),
+            "pixel": _graph(self._pixel_graph, {**pixel, **label}, "x_after", "left_after"),
+        }
 
     def _log_prob_graph(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor]:
         return (self.log_prob(x, label),)
+
+    def _row_graph(
+        self, above: Tensor, x: Tensor, step: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor]:
+        row = step // x.shape[3]
+        return (self.net.begin_row(above, _seen(x), row, self._labels(x, label)),)
+
+    def _pixel_graph(
+        self,
+        above: Tensor,
+        x: Tensor,
+        step: Tensor,
+        left: Tensor,
+        u: Tensor,
+        temperature: Tensor,
+        label: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        place, width = step[:, None], x.shape[3]
+        params, left = self.net.pixel(
+            above, left, _seen(x), step // width, step % width, self._labels(x, label)
+        )
+        level = self.output.sample(params, u.gather(1, place).squeeze(1), temperature)
+        value = self.grid.values(level)[:, None]
+        return x.flatten(1).scatter(1, place, value).view_as(x), left
 
     def operations(self) -> Mapping[str, Operation[Any]]:
         log_likelihood = OneShot(
@@ -127,10 +165,25 @@ class Model(GenerativeModel):
             takes_label=self.num_classes > 0,
             likelihood=self.likelihood,
         )
-        return {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
+        return {
+            "sample": PixelSample(self, self.net, self.config.temperature),
+            "log_likelihood": log_likelihood,
+            "energy": EnergyOf(log_likelihood),
+        }
 
     def _log_likelihood(self, rows: Rows) -> Rows:
         """log_prob (B,) of the image given its label, if it has one."""
         label = (rows["label"],) if self.num_classes else ()
         (log_prob,) = self.compute("log_prob", rows["x"], *label)
         return {"log_prob": log_prob}
+
+
+def _seen(x: Tensor) -> Tensor:
+    """Grey as the network takes it. Shapes: (B, 1, H, W) in [0, 1] -> (B, H, W) in [-1, 1]."""
+    return 2 * x[:, 0] - 1
+
+
+def _graph(
+    function: Callable[..., tuple[Tensor, ...]], inputs: Mapping[str, Tensor], *outputs: str
+) -> Graph:
+    return Graph(function, tuple(inputs), outputs, tuple(inputs.values()))

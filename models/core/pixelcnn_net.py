@@ -19,7 +19,9 @@ def gate(a: Tensor) -> Tensor:
 
     Since 2 sigmoid(2 g) = 1 + tanh(g), one tanh does for both. Shapes: (..., 2 C) -> (..., C).
     """
-    f, g = a.tanh().chunk(2, -1)
+    a, size = a.tanh(), a.shape[-1] // 2
+    # A chunk has the cheaper gradient, but exports to sequences, which ONNX Runtime takes apart.
+    f, g = a.chunk(2, -1) if a.requires_grad else (a[..., :size], a[..., size:])
     return torch.addcmul(f, f, g)
 
 
@@ -52,17 +54,35 @@ class CausalInput(nn.Module):
     def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes: x (B, H, W) in [-1, 1], label (B,) -> v and h, both (B, H, W, C)."""
         reach, width = self.reach, x.shape[2]
-        rows = pad(x[:, :-1], (reach, reach, reach, 0))
-        v = self.above(rows.unsqueeze(1)).movedim(1, -1)
+        v = self.vertical(pad(x[:, :-1], (reach, reach, reach, 0)))
         before = pad(x[:, :, :-1], (reach, 0))
-        h = self.left(torch.stack([before[:, :, t : t + width] for t in range(reach)], -1))
+        h = self.horizontal(torch.stack([before[:, :, t : t + width] for t in range(reach)], -1))
+        of_v, of_h = self.conditions(label[:, None, None], self.coordinates)
+        return v + of_v, h + of_h
+
+    def vertical(self, rows: Tensor) -> Tensor:
+        """v before conditions, from rows above, padded to both sides.
+
+        Shapes: (B, H - 1 + reach, W + 2 reach) -> (B, H, W, C).
+        """
+        return self.above(rows.unsqueeze(1)).movedim(1, -1)
+
+    def horizontal(self, before: Tensor) -> Tensor:
+        """h before conditions, from the pixels to the left. Shapes: (..., reach) -> (..., C)."""
+        return self.left(before)
+
+    def conditions(self, label: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """What the label and the place add to v and h; shapes broadcast.
+
+        Shapes: int64 (...), (..., 2) -> 2 x (..., C), or 2 x (1,) of zeros without conditions.
+        """
+        total = coordinates.new_zeros(2)
         if self.label is not None:
-            of_v, of_h = self.label(label + 1)[:, None, None].chunk(2, -1)
-            v, h = v + of_v, h + of_h
+            total = self.label(label + 1)
         if self.place is not None:
-            of_v, of_h = self.place(self.coordinates).chunk(2, -1)
-            v, h = v + of_v, h + of_h
-        return v, h
+            total = total + self.place(coordinates)
+        of_v, of_h = total.chunk(2, -1)
+        return of_v, of_h
 
 
 class GatedLayer(nn.Module):
@@ -103,13 +123,14 @@ class GatedLayer(nn.Module):
 
         Shapes: (..., (num_taps + 1) C) -> (..., C).
         """
-        return self.mix(dropout(gate(self.left(taps)), self.dropout, self.training))
+        gated = gate(self.left(taps))
+        return self.mix(dropout(gated, self.dropout) if self.training else gated)
 
 
 class PixelNet(nn.Module):
     """Numbers of each pixel's distribution given the earlier pixels, in raster order.
 
-    Raises ValueError for kernel sizes that are not odd, or see nothing.
+    Raises ValueError for sizes that make no network, and kernels that have no centre.
     """
 
     def __init__(
@@ -129,6 +150,8 @@ class PixelNet(nn.Module):
     ) -> None:
         """Layer i is dilated by `dilations[i % len(dilations)]`."""
         super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers {num_layers}: accepted are 1 or more")
         for size in (kernel_size, input_kernel_size):
             if size < 3 or size % 2 == 0:
                 raise ValueError(f"kernel size {size}: accepted are odd numbers from 3")
@@ -148,6 +171,11 @@ class PixelNet(nn.Module):
         for layer in self.layers:
             v, h = layer(v, h)
         return self.head(h)
+
+    @property
+    def gated(self) -> list[GatedLayer]:
+        """The layers from the input on."""
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     def head(self, h: Tensor) -> Tensor:
         """Shapes: (..., C) -> (..., num_params)."""
