@@ -15,18 +15,24 @@ DIAGONAL = (0, 3, 1, 2)
 
 
 def squeeze(x: Tensor, order: tuple[int, ...] = ROWS) -> Tensor:
-    """Blocks of 2 x 2 pixels as channels, position by position. Shapes: (B, C, H, W) -> (B, 4C,
-    H/2, W/2)."""
-    positions = [x[:, :, i // 2 :: 2, i % 2 :: 2] for i in order]
-    return torch.cat(positions, 1)
+    """Blocks of 2 x 2 pixels as channels, position by position.
+
+    Shapes: (B, C, H, W) -> (B, 4C, H/2, W/2).
+    """
+    blocks = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 3, 5, 1, 2, 4)
+    if order == ROWS:
+        return blocks.flatten(1, 3)
+    positions = blocks.flatten(1, 2).unbind(1)
+    return torch.cat([positions[i] for i in order], 1)
 
 
-def unsqueeze(x: Tensor, order: tuple[int, ...] = ROWS) -> Tensor:
+def unsqueeze(z: Tensor, order: tuple[int, ...] = ROWS) -> Tensor:
     """The inverse of `squeeze`. Shapes: (B, 4C, H, W) -> (B, C, 2H, 2W)."""
-    positions = x.chunk(4, 1)
-    tl, tr, bl, br = (positions[order.index(i)] for i in range(4))
-    rows = [torch.stack(pair, -1).flatten(3) for pair in ((tl, tr), (bl, br))]
-    return torch.stack(rows, 3).flatten(2, 3)
+    if order != ROWS:
+        positions = z.chunk(4, 1)
+        z = torch.cat([positions[order.index(i)] for i in range(4)], 1)
+    blocks = z.unflatten(1, (2, 2, -1)).permute(0, 3, 4, 1, 5, 2)
+    return blocks.flatten(4, 5).flatten(2, 3)
 
 
 def squeezed_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
