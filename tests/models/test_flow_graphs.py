@@ -1,0 +1,57 @@
+"""Exported flows: the numbers of torch, at the ends of the grey scale and far out, in any batch."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.core.families import family
+from models.core.flow import FlowModel
+from models.core.graphs import OnnxFunction
+from tests.models.invertible import wild
+from training.export import export
+
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "realnvp": ("realnvp", {"num_couplings": 1}),
+    "glow": ("glow", {"num_scales": 1, "flow_steps": 1, "dequantisation": "variational"}),
+    "linear_flow": ("linear_flow", {"num_blocks": 1, "num_components": 2, "linear": "qr"}),
+}
+
+
+def made(name: str) -> FlowModel:
+    """As small as it gets, with random weights."""
+    of, config = MODELS[name]
+    module = family(of)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = module.Model(module.Config(event_shape=(1, 2, 2), num_levels=256, **config))
+    wild(model, 0.1).float()
+    assert isinstance(model, FlowModel)
+    return model.eval()
+
+
+def arguments(graph: str, num: int) -> tuple[Tensor, ...]:
+    """With black, white and far noise among them."""
+    generator = torch.Generator().manual_seed(num)
+    if graph == "decode":
+        return (4 * torch.randn(num, 4, generator=generator),)
+    x = torch.randint(256, (num, 1, 2, 2), generator=generator) / 255
+    eps = torch.randn(num, 1, 2, 2, generator=generator)
+    x[0], eps[0], x[-1], eps[-1] = 0, -6, 1, 6
+    return x, eps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("graph", ["log_prob", "decode"])
+def test_graphs_are_those_of_torch(name: str, graph: str) -> None:
+    model = made(name)
+    exported = OnnxFunction(export(model.graphs()[graph], half=False), num_threads=1)
+    for num in (1, 3, 8):
+        tensors = arguments(graph, num)
+        with torch.no_grad():
+            (expected,) = model.compute(graph, *tensors)
+        (found,) = exported(*tensors)
+        assert bool(found.isfinite().all())
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
