@@ -7,22 +7,31 @@ arXiv:1606.04934.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from models.core.actnorm import ActNorm
 from models.core.autoregressive import Affine, Autoregressive, Inverse
+from models.core.density import EnergyOf
 from models.core.flow import FlowConfig, FlowModel
 from models.core.graphs import Graph
+from models.core.inversion_operations import (
+    DecodeByInversion,
+    EncodeByInversion,
+    LogLikelihoodByInversion,
+    SampleByInversion,
+)
 from models.core.masked import ActivationName, MaskedMLP, permutation, wiring
+from models.core.operation import Operation
 from models.core.transforms import Chain, Flatten, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(FlowConfig):
-    """The defaults are a tiny model."""
+    """The defaults are a tiny model of 2x3 images."""
 
+    event_shape: tuple[int, ...] = (1, 2, 3)
     direction: Literal["maf", "iaf"] = "maf"
     """maf: the density is one pass and a sample D; iaf: the other way round."""
     num_blocks: int = 2
@@ -57,18 +66,37 @@ class Model(FlowModel):
         if config.direction == "iaf" and config.dropout > 0:
             raise ValueError("dropout: accepted is 0 with iaf, whose density takes many passes")
         num_dims = int(torch.Size(config.event_shape).numel())
-        blocks = Chain([_block(config, num_dims, index) for index in range(config.num_blocks)])
-        parts: list[Transform] = [Flatten(config.event_shape)]
-        if config.direction == "maf":
-            parts.append(blocks)
-        else:
-            parts += [ActNorm((num_dims,)), Inverse(blocks)]
-        super().__init__(config, Chain(parts))
+        outside: list[Transform] = [Flatten(config.event_shape)]
+        blocks = [_block(config, num_dims, index) for index in range(config.num_blocks)]
+        inner: Transform = Chain(blocks)
+        if config.direction == "iaf":
+            outside.append(ActNorm((num_dims,)))
+            inner = Inverse(inner)
+        super().__init__(config, Chain([*outside, inner]))
+        entrance = self.flow.parts[0]
+        assert isinstance(entrance, Transform)
+        self.outside = (entrance, *outside)
+        self.blocks = tuple(blocks)
 
     def graphs(self) -> Mapping[str, Graph]:
         """The direction that is one pass."""
         name = "log_prob" if self.config.direction == "maf" else "decode"
         return {name: super().graphs()[name]}
+
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        if self.config.direction == "maf":
+            return {
+                **super().operations(),
+                "sample": SampleByInversion(self, self.outside, self.blocks),
+                "decode": DecodeByInversion(self, self.outside, self.blocks),
+            }
+        log_likelihood = LogLikelihoodByInversion(self, self.outside, self.blocks)
+        return {
+            **super().operations(),
+            "log_likelihood": log_likelihood,
+            "energy": EnergyOf(log_likelihood),
+            "encode": EncodeByInversion(self, self.outside, self.blocks),
+        }
 
 
 def _block(config: Config, num_dims: int, index: int) -> Autoregressive:

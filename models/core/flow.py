@@ -87,10 +87,18 @@ class FlowModel(GenerativeModel):
 
         Shapes: x (B, *event), eps (B, *event) -> (B,), nats.
         """
-        if self.grid is None or self.dequantisation is None:
-            return self.log_density(x)
-        y, log_q = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
+        y, log_q = self.dequantise(x, eps)
         return self.log_density(y) - log_q
+
+    def dequantise(self, x: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The continuous variable and the log density of its noise: x itself and 0 if it is real.
+
+        Shapes: x (B, *event), eps (B, *event) standard normal -> (B, *event), (B,) nats.
+        """
+        if self.grid is None or self.dequantisation is None:
+            return x, x.new_zeros(x.shape[0])
+        y, log_q = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
+        return y, log_q
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Minus log_prob, at fresh noise. Shapes: x (B, *event) -> (B,), nats."""
@@ -98,9 +106,7 @@ class FlowModel(GenerativeModel):
 
     def encode(self, x: Tensor, eps: Tensor) -> Tensor:
         """The latent of an event, dequantised with eps. Shapes: (B, *event) x 2 -> (B, D)."""
-        if self.grid is not None and self.dequantisation is not None:
-            x, _ = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
-        z: Tensor = self.flow(x)[0]
+        z: Tensor = self.flow(self.dequantise(x, eps)[0])[0]
         return z
 
     def decode(self, z: Tensor) -> Tensor:
@@ -120,9 +126,8 @@ class FlowModel(GenerativeModel):
 
         Shapes: x (N, *event), of the train split.
         """
-        if self.grid is not None and self.dequantisation is not None:
-            with torch.no_grad():
-                x, _ = self.dequantisation(self.grid.levels(x).to(x.dtype), torch.randn_like(x))
+        with torch.no_grad():
+            x, _ = self.dequantise(x, torch.randn_like(x))
         entrance = self.flow.parts[0]
         if isinstance(entrance, Standardise):
             entrance.fit(x)

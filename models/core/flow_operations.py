@@ -185,11 +185,18 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
         }
 
     def step(self, rows: Rows) -> Rows:
-        x = rows["x"]
-        eps = torch.zeros_like(x)
-        if self.model.grid:
-            eps = normal(rows["seed"], rows["step"], self.model.event_shape).to(x.device)
-        log_weight = self.model.compute("log_prob", x, eps)[0].double()
+        (log_weight,) = self.model.compute("log_prob", rows["x"], self.noise(rows))
+        return self.add(rows, log_weight)
+
+    def noise(self, rows: Rows) -> Tensor:
+        """Of each row's own step; real vectors have none. -> (B, *event)."""
+        if self.model.grid is None:
+            return torch.zeros_like(rows["x"])
+        return normal(rows["seed"], rows["step"], self.model.event_shape).to(rows["x"].device)
+
+    def add(self, rows: Rows, log_weight: Tensor) -> Rows:
+        """The rows with one more noise's weight in their sums. Shapes: log_weight (B,)."""
+        log_weight = log_weight.double()
         return {
             **rows,
             "step": rows["step"] + 1,

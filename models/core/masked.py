@@ -80,7 +80,8 @@ class MaskedMLP(nn.Module):
         self.num_dims, self.num_features, self.num_params = num_dims, num_features, num_params
         self.activation, self.residual, self.dropout = activation, residual, dropout
         for layer, degrees in enumerate(zip(*wirings, strict=True)):
-            self.register_buffer(f"degrees_{layer}", torch.stack(degrees), persistent=False)
+            stacked = torch.stack(degrees).to(torch.get_default_dtype())
+            self.register_buffer(f"degrees_{layer}", stacked, persistent=False)
         widths = [num_dims * num_features, *hidden]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, hidden, strict=False))
         self.output = nn.Linear(hidden[-1], num_dims * num_params)
@@ -89,7 +90,7 @@ class MaskedMLP(nn.Module):
             self.direct = nn.Linear(widths[0], num_dims * num_params, bias=False)
 
     def degrees(self, layer: int, mask: int) -> Tensor:
-        """Of the dimensions (layer 0) or of a hidden layer's units. -> int64 (num_units,)."""
+        """Of the dimensions (layer 0) or of a hidden layer's units. -> (num_units,)."""
         return self.get_buffer(f"degrees_{layer}")[mask]
 
     def forward(self, x: Tensor, mask: int = 0) -> Tensor:
@@ -97,10 +98,10 @@ class MaskedMLP(nn.Module):
         h = self.hidden(x, mask)
         degrees = self.degrees(0, mask)
         place = degrees.repeat_interleave(self.num_params)[:, None]
-        y = linear(h, _masked(self.output.weight, place > self._last(mask)), self.output.bias)
+        y = linear(h, self.output.weight * _exceeds(place, self._last(mask)), self.output.bias)
         if self.direct is not None:
-            before = place > degrees.repeat_interleave(self.num_features)
-            y = y + linear(x, _masked(self.direct.weight, before))
+            below = degrees.repeat_interleave(self.num_features)
+            y = y + linear(x, self.direct.weight * _exceeds(place, below))
         return y.view(-1, self.num_dims, self.num_params)
 
     def hidden(self, x: Tensor, mask: int = 0) -> Tensor:
@@ -110,7 +111,7 @@ class MaskedMLP(nn.Module):
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
             degrees = self.degrees(index + 1, mask)
-            new = linear(h, _masked(layer.weight, degrees[:, None] >= below), layer.bias)
+            new = linear(h, layer.weight * _exceeds(degrees[:, None] + 1, below), layer.bias)
             # Units of one layer have the degrees of the next: a sum sees no more than its parts.
             pre = pre + new if self.residual and index > 0 else new
             h = dropout(_ACTIVATIONS[self.activation](pre), self.dropout, self.training)
@@ -125,12 +126,11 @@ class MaskedMLP(nn.Module):
         shape = (self.num_dims, self.num_params, -1)
         degrees = self.degrees(0, mask)
         place = degrees[dim][:, None]
-        h = torch.where(place > self._last(mask), self.hidden(x, mask), 0.0)
+        h = self.hidden(x, mask) * _exceeds(place, self._last(mask))
         y = torch.einsum("bph,bh->bp", self.output.weight.view(shape)[dim], h)
         y = y + self.output.bias.view(self.num_dims, self.num_params)[dim]
         if self.direct is not None:
-            before = place > degrees.repeat_interleave(self.num_features)
-            seen = torch.where(before, x, 0.0)
+            seen = x * _exceeds(place, degrees.repeat_interleave(self.num_features))
             y = y + torch.einsum("bpi,bi->bp", self.direct.weight.view(shape)[dim], seen)
         return y
 
@@ -142,5 +142,9 @@ class MaskedMLP(nn.Module):
         return self.degrees(len(self.layers), mask)
 
 
-def _masked(weight: Tensor, allowed: Tensor) -> Tensor:
-    return weight.masked_fill(~allowed, 0.0)
+def _exceeds(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a > b and 0 elsewhere, of whole numbers. Shapes: broadcast.
+
+    On a CPU several times as fast as a comparison and a choice.
+    """
+    return (a - b).clamp(0, 1)

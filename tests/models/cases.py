@@ -21,6 +21,11 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "counts": {"event_shape": (5,), "num_levels": 4, "output": "categorical"},
         "grey": {"num_levels": 16, "output": "logistic_mixture"},
     },
+    "maf": {
+        "vectors": {**_VECTORS, "direct": True},
+        "iaf": {"direction": "iaf", "order": "random"},
+        "iaf_vectors": {**_VECTORS, "direction": "iaf"},
+    },
     "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
 }
 """What else than its default a family can be about, by family and a name for it."""
