@@ -12,10 +12,18 @@ from models.core.graphs import OnnxFunction
 from tests.models.invertible import wild
 from training.export import export
 
+_IMAGE = {"event_shape": (1, 2, 2), "num_levels": 256}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "realnvp": ("realnvp", {"num_couplings": 1}),
-    "glow": ("glow", {"num_scales": 1, "flow_steps": 1, "dequantisation": "variational"}),
-    "linear_flow": ("linear_flow", {"num_blocks": 1, "num_components": 2, "linear": "qr"}),
+    "realnvp": ("realnvp", {**_IMAGE, "num_couplings": 1, "coordinates": True}),
+    "realnvp-vector": ("realnvp", {"event_shape": (4,), "num_levels": 0, "num_couplings": 1}),
+    "glow": (
+        "glow",
+        {**_IMAGE, "num_scales": 1, "flow_steps": 1, "dequantisation": "variational"},
+    ),
+    "linear_flow": (
+        "linear_flow",
+        {**_IMAGE, "num_blocks": 1, "num_components": 2, "linear": "qr"},
+    ),
 }
 
 
@@ -25,19 +33,19 @@ def made(name: str) -> FlowModel:
     module = family(of)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = module.Model(module.Config(event_shape=(1, 2, 2), num_levels=256, **config))
+        model = module.Model(module.Config(**config))
     wild(model, 0.1).float()
     assert isinstance(model, FlowModel)
     return model.eval()
 
 
-def arguments(graph: str, num: int) -> tuple[Tensor, ...]:
+def arguments(graph: str, shape: tuple[int, ...], num: int) -> tuple[Tensor, ...]:
     """With black, white and far noise among them."""
     generator = torch.Generator().manual_seed(num)
     if graph == "decode":
         return (4 * torch.randn(num, 4, generator=generator),)
-    x = torch.randint(256, (num, 1, 2, 2), generator=generator) / 255
-    eps = torch.randn(num, 1, 2, 2, generator=generator)
+    x = torch.randint(256, (num, *shape), generator=generator) / 255
+    eps = torch.randn(num, *shape, generator=generator)
     x[0], eps[0], x[-1], eps[-1] = 0, -6, 1, 6
     return x, eps
 
@@ -49,7 +57,7 @@ def test_graphs_are_those_of_torch(name: str, graph: str) -> None:
     model = made(name)
     exported = OnnxFunction(export(model.graphs()[graph], half=False), num_threads=1)
     for num in (1, 3, 8):
-        tensors = arguments(graph, num)
+        tensors = arguments(graph, model.event_shape, num)
         with torch.no_grad():
             (expected,) = model.compute(graph, *tensors)
         (found,) = exported(*tensors)
