@@ -64,8 +64,7 @@ class Model(GenerativeModel):
         if len(config.event_shape) != 3 or config.event_shape[0] != 1:
             raise ValueError(f"event_shape {config.event_shape}: accepted is (1, H, W)")
         grid = grid_of(config.event_shape, config.num_levels)
-        if grid is None:
-            raise ValueError("num_levels 0: accepted are 2 or more, since pixels are discrete")
+        assert grid is not None, "images are refused without levels"
         if not 0 <= config.dropout < 1:
             raise ValueError(f"dropout {config.dropout}: accepted are 0 up to, not including, 1")
         if not 0 <= config.drop_label <= 1:
@@ -153,7 +152,7 @@ class Model(GenerativeModel):
             above, left, _seen(x), step // width, step % width, self._labels(x, label)
         )
         level = self.output.sample(params, u.gather(1, place).squeeze(1), temperature)
-        value = self.grid.values(level)[:, None]
+        value = self.grid.values(level)[:, None].to(x.dtype)
         return x.flatten(1).scatter(1, place, value).view_as(x), left
 
     def operations(self) -> Mapping[str, Operation[Any]]:

@@ -74,9 +74,9 @@ class CausalInput(nn.Module):
     def conditions(self, label: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """What the label and the place add to v and h; shapes broadcast.
 
-        Shapes: int64 (...), (..., 2) -> 2 x (..., C), or 2 x (1,) of zeros without conditions.
+        Shapes: int64 (...), (..., 2) -> 2 x (..., C).
         """
-        total = coordinates.new_zeros(2)
+        total = coordinates.new_zeros(2 * self.left.out_features)
         if self.label is not None:
             total = self.label(label + 1)
         if self.place is not None:

@@ -55,7 +55,7 @@ class PixelSample(Operation[PixelSampleParams]):
         above, left = self.net.empty(size)
         rows = {
             "step": torch.zeros(size, dtype=torch.int64),
-            "x": torch.zeros(size, *self.model.event_shape, device=device),
+            "x": above.new_zeros(size, *self.model.event_shape),
             "u": uniform(seed, torch.zeros_like(seed), (self.model.num_dims,)).to(device),
             "temperature": torch.full((size,), params.temperature, device=device),
             "above": above,
