@@ -105,10 +105,20 @@ class LogisticMixture(Output):
         inverse = (-log_scale).exp()
         upper, lower = (centre + half - mean) * inverse, (centre - half - mean) * inverse
         width = 2 * half * inverse
-        inside = -softplus(-upper) - softplus(lower) + (-(-width).expm1()).log()
+        inside = -softplus(-upper) - softplus(lower) + _log1mexp(width)
         last = level == self.num_levels - 1
         ends = torch.where(last, -softplus(lower), inside)
         return torch.where(level == 0, -softplus(-upper), ends)
+
+
+def _log1mexp(w: Tensor) -> Tensor:
+    """log(1 - exp(-w)) of w > 0, by its series near 0: expm1 exports as exp(x) - 1, which cancels.
+
+    Shapes: (...) -> (...).
+    """
+    near = w.log() - w / 2 + w.square() / 24 - w.square().square() / 2880
+    far = (-(-w.clamp(min=0.1)).exp()).log1p()
+    return torch.where(w < 0.1, near, far)
 
 
 def output(name: OutputName, num_levels: int, num_components: int = 5) -> Output:
