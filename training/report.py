@@ -34,7 +34,11 @@ def histogram(
     values = {
         n: scores(model, name, x[:_SHOWN], calibration.reference).numpy() for n, x in sets.items()
     }
-    low, high = np.quantile(np.concatenate(list(values.values())), (0.002, 0.998))
+    # Strangers may lie so far out that nothing else could be seen: the end bins hold the rest.
+    bottom, top = np.quantile(next(iter(values.values())), (0.002, 0.998))
+    every = np.concatenate(list(values.values()))
+    low = max(float(np.quantile(every, 0.002)), bottom - 4 * (top - bottom))
+    high = min(float(np.quantile(every, 0.998)), top + 4 * (top - bottom))
     figure, axes = plt.subplots(figsize=(7.5, 4))
     for title, value in values.items():
         axes.hist(

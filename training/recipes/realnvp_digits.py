@@ -6,12 +6,19 @@ from training.recipe import Recipe
 RECIPE = Recipe(
     family="realnvp",
     config=Config(
-        num_levels=17, num_scales=2, num_couplings=4, channels=32, num_blocks=2, logit_margin=0.05
+        num_levels=17,
+        num_scales=2,
+        num_couplings=4,
+        channels=32,
+        num_blocks=2,
+        coordinates=True,
+        logit_margin=0.05,
     ),
     dataset="digits",
     height=8,
     width=8,
     objective_settings={"num_updates": 6000, "batch_size": 64, "rate": 1e-3},
+    gradient_clip=100.0,
     weight_decay=0.01,
     ema_decay=0.998,
     validate_every=250,

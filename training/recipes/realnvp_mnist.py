@@ -5,16 +5,24 @@ from training.recipe import Recipe
 
 RECIPE = Recipe(
     family="realnvp",
-    config=Config(num_levels=256, num_scales=3, num_couplings=3, channels=48, num_blocks=2),
+    config=Config(
+        num_levels=256,
+        num_scales=3,
+        num_couplings=3,
+        channels=48,
+        num_blocks=2,
+        coordinates=True,
+    ),
     dataset="mnist",
     height=28,
     width=28,
     objective_settings={
-        "num_updates": 14_000,
+        "num_updates": 9_000,
         "batch_size": 64,
-        "rate": 1e-3,
+        "rate": 2e-3,
         "warmup_steps": 500,
     },
+    gradient_clip=100.0,
     precision="bf16-mixed",
     ema_decay=0.999,
     validate_every=1000,
