@@ -52,7 +52,7 @@ class CachedPixelNet(PixelNet):
     def empty(self, num_rows: int) -> tuple[Tensor, Tensor]:
         """The columns above and left before the first pixel."""
         weight = self.hidden.weight
-        width, channels = self.input.coordinates.shape[1], weight.shape[1]
+        width, channels = len(self.input.columns), weight.shape[1]
         above = weight.new_zeros(num_rows, self._rows[-1].stop, width, channels)
         return above, weight.new_zeros(num_rows, len(self.shifted), channels)
 
@@ -66,7 +66,8 @@ class CachedPixelNet(PixelNet):
         rows = pad(x, (reach, reach, reach, 0))
         index = row[:, None] + torch.arange(reach, device=row.device)
         rows = rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
-        of_v, _ = entrance.conditions(label[:, None, None], entrance.coordinates[row][:, None])
+        columns = torch.arange(x.shape[2], device=x.device)
+        of_v, _ = entrance.conditions(label[:, None, None], row[:, None, None], columns)
         v = entrance.vertical(rows) + of_v
         renewed = []
         for layer, kept in zip(self.gated, self._rows, strict=False):
@@ -88,7 +89,7 @@ class CachedPixelNet(PixelNet):
         index = column[:, None] + torch.arange(entrance.reach, device=x.device)
         present = x.gather(1, row[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1)
         before = pad(present, (entrance.reach, 0)).gather(1, index)
-        _, of_h = entrance.conditions(label, entrance.coordinates[row, column])
+        _, of_h = entrance.conditions(label, row, column)
         h = entrance.horizontal(before) + of_h
         at = column[:, None, None, None].expand(-1, above.shape[1], 1, above.shape[3])
         v = above.gather(2, at).squeeze(2).index_select(1, self.present)

@@ -31,7 +31,8 @@ class CausalInput(nn.Module):
     Both also get what the pixels are conditioned on: the label, and where in the image they are.
     """
 
-    coordinates: Tensor
+    rows: Tensor
+    columns: Tensor
 
     def __init__(
         self,
@@ -47,9 +48,9 @@ class CausalInput(nn.Module):
         self.left = nn.Linear(self.reach, channels)
         self.label = nn.Embedding(num_classes + 1, 2 * channels) if num_classes else None
         self.place = nn.Linear(2, 2 * channels, bias=False) if coordinates else None
-        row, column = (torch.linspace(-1, 1, size) for size in shape)
-        grid = torch.stack(torch.meshgrid(row, column, indexing="ij"), -1)
-        self.register_buffer("coordinates", grid, persistent=False)
+        # Two short vectors: an export keeps them as they are, and would halve one of all places.
+        for name, size in zip(("rows", "columns"), shape, strict=True):
+            self.register_buffer(name, torch.linspace(-1, 1, size), persistent=False)
 
     def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes: x (B, H, W) in [-1, 1], label (B,) -> v and h, both (B, H, W, C)."""
@@ -57,7 +58,9 @@ class CausalInput(nn.Module):
         v = self.vertical(pad(x[:, :-1], (reach, reach, reach, 0)))
         before = pad(x[:, :, :-1], (reach, 0))
         h = self.horizontal(torch.stack([before[:, :, t : t + width] for t in range(reach)], -1))
-        of_v, of_h = self.conditions(label[:, None, None], self.coordinates)
+        row = torch.arange(x.shape[1], device=x.device)[:, None]
+        column = torch.arange(width, device=x.device)
+        of_v, of_h = self.conditions(label[:, None, None], row, column)
         return v + of_v, h + of_h
 
     def vertical(self, rows: Tensor) -> Tensor:
@@ -71,16 +74,17 @@ class CausalInput(nn.Module):
         """h before conditions, from the pixels to the left. Shapes: (..., reach) -> (..., C)."""
         return self.left(before)
 
-    def conditions(self, label: Tensor, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """What the label and the place add to v and h; shapes broadcast.
+    def conditions(self, label: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """What the label and the place add to v and h.
 
-        Shapes: int64 (...), (..., 2) -> 2 x (..., C).
+        Shapes: int64 each, which broadcast to (...) -> 2 x (..., C).
         """
-        total = coordinates.new_zeros(2 * self.left.out_features)
+        total = self.rows.new_zeros(2 * self.left.out_features)
         if self.label is not None:
             total = self.label(label + 1)
         if self.place is not None:
-            total = total + self.place(coordinates)
+            places = torch.broadcast_tensors(self.rows[row], self.columns[column])
+            total = total + self.place(torch.stack(places, -1))
         of_v, of_h = total.chunk(2, -1)
         return of_v, of_h
 
