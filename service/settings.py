@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         4096, ge=1, description="rows accepted and not yet answered; beyond, requests get 429"
     )
     max_num_samples: int = Field(256, ge=1, description="samples of one request")
-    max_images: int = Field(1024, ge=1, description="images or instances of one request")
+    max_images: int = Field(1024, ge=1, description="images, instances or latents of one request")
     max_pixels: int = Field(2**24, ge=1, description="pixels of one uploaded image")
     max_body_bytes: int = Field(2**25, ge=1, description="bytes of one request body")
     timeout_s: float = Field(60.0, gt=0, description="time for an answer, then 504")

@@ -26,6 +26,10 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "iaf": {"direction": "iaf", "order": "random"},
         "iaf_vectors": {**_VECTORS, "direction": "iaf"},
     },
+    "pixelcnn": {
+        "binary": {"num_levels": 2, "output": "bernoulli", "conditional": False},
+        "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
+    },
     "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
 }
 """What else than its default a family can be about, by family and a name for it."""
