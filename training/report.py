@@ -110,7 +110,8 @@ def trajectory(model: GenerativeModel, num_frames: int = 8, num_rows: int = 6) -
         for i in range(operation.num_steps(params) + 1):
             if i in keep:
                 frames.append(rows["x"].clone())
-            rows = operation.step(rows)
+            if i < operation.num_steps(params):
+                rows = operation.step(rows)
     return grid(torch.stack(frames, 1).flatten(0, 1), num_frames)
 
 
