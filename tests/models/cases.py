@@ -96,7 +96,7 @@ CASES = [
     Case(subject, name, params)
     for subject in SUBJECTS
     for name, operation in model_of(subject).operations().items()
-    for params in (operation.default_params, *operation.examples)
+    for params in dict.fromkeys((operation.default_params, *operation.examples))
 ]
 
 
