@@ -61,6 +61,8 @@ class Model(GenerativeModel):
             raise ValueError("num_levels 0: accepted are 2 or more, since the events are discrete")
         if config.num_masks < 1:
             raise ValueError(f"num_masks {config.num_masks}: accepted are 1 or more")
+        if config.order not in ("raster", "mixed", "random"):
+            raise ValueError(f"order {config.order!r}: accepted are raster, mixed, random")
         if not 0 <= config.dropout < 1:
             raise ValueError(f"dropout {config.dropout}: accepted are 0 up to, not including, 1")
         self.config = config

@@ -63,6 +63,8 @@ class Model(FlowModel):
             raise ValueError(f"dropout {config.dropout}: accepted are 0 up to, not including, 1")
         if config.direction not in ("maf", "iaf"):
             raise ValueError(f"direction {config.direction!r}: accepted are maf, iaf")
+        if config.order not in ("reversed", "random"):
+            raise ValueError(f"order {config.order!r}: accepted are reversed, random")
         if config.direction == "iaf" and config.dropout > 0:
             raise ValueError("dropout: accepted is 0 with iaf, whose density takes many passes")
         num_dims = int(torch.Size(config.event_shape).numel())

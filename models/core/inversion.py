@@ -62,7 +62,7 @@ class Inversion:
         size = len(z)
         return {
             "target": z,
-            "guess": torch.zeros_like(z),
+            "guess": z,
             "slope": torch.zeros_like(log_abs_det),
             "log_abs_det": log_abs_det,
             "block": torch.zeros(size, dtype=torch.int64),
@@ -104,7 +104,7 @@ class Inversion:
         wide = ended[:, None]
         return {
             "target": torch.where(wide, x, rows["target"]),
-            "guess": torch.where(wide, 0.0, found),
+            "guess": torch.where(wide, x, found),
             "slope": torch.where(ended, 0.0, slope),
             "log_abs_det": rows["log_abs_det"] + torch.where(ended, slope + log_abs_det, 0.0),
             "block": rows["block"] + over,
