@@ -4,10 +4,11 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import backends, pixelcnn_sampling, screening
+from benchmarks import backends, maf_inversion, pixelcnn_sampling, screening
 
 BENCHMARKS = {
     "backends": backends.run,
+    "maf_inversion": maf_inversion.run,
     "pixelcnn_sampling": pixelcnn_sampling.run,
     "screening": screening.run,
 }
