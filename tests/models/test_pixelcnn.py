@@ -155,8 +155,9 @@ def test_dropout_is_for_training_only() -> None:
         assert not torch.allclose(model.train().loss(x), model.loss(x))
 
 
-def test_training_in_bfloat16_gives_nats_in_float32() -> None:
-    model = pixelcnn(num_layers=3, output="logistic_mixture", num_levels=256).float()
+@pytest.mark.parametrize("config", [BINARY, {"num_levels": 256, "output": "logistic_mixture"}])
+def test_training_in_bfloat16_gives_nats_in_float32(config: dict[str, Any]) -> None:
+    model = pixelcnn(num_layers=3, **config).float()
     x = events_of(model, 4)
     with torch.autocast("cpu", torch.bfloat16):
         loss = model.loss(x)

@@ -77,25 +77,32 @@ def test_the_cached_network_gives_the_numbers_of_the_whole_one(config: dict[str,
             drawn[:, row, column] = x[:, row, column]
 
 
-def test_rows_at_different_pixels_share_a_step() -> None:
+@pytest.mark.parametrize("ahead", [5, 7, 10])
+def test_rows_at_different_pixels_share_a_step(ahead: int) -> None:
+    """Also when both begin an image row, each its own."""
     model = pixelcnn(event_shape=(1, 4, 5))
-    operation = model.operations()["sample"]
-    inputs = asked(4)
-    expected = run(operation, inputs, PixelSampleParams())["x"]
-    late = operation.init(
-        {name: column[:2] for name, column in inputs.items()}, PixelSampleParams()
-    )
-    early = operation.init(
-        {name: column[2:] for name, column in inputs.items()}, PixelSampleParams()
-    )
-    for _ in range(7):
+    operation, params, inputs = model.operations()["sample"], PixelSampleParams(), asked(4)
+    expected = run(operation, inputs, params)["x"]
+    late, early = (operation.init(part, params) for part in split(inputs, [2, 2]))
+    for _ in range(ahead):
         early = operation.step(early)
-    for _ in range(13):
+    for _ in range(20 - ahead):
         early, late = split(operation.step(concat([early, late])), [2, 2])
     assert torch.equal(operation.finish(early)["x"], expected[2:])
-    for _ in range(7):
+    for _ in range(ahead):
         late = operation.step(late)
     assert torch.equal(operation.finish(late)["x"], expected[:2])
+
+
+def test_a_step_changes_nothing_it_was_given() -> None:
+    model = pixelcnn()
+    operation = model.operations()["sample"]
+    rows = operation.init(asked(5), PixelSampleParams())
+    for _ in range(6):
+        before = {name: column.clone() for name, column in rows.items()}
+        after = operation.step(rows)
+        assert all(torch.equal(rows[name], column) for name, column in before.items())
+        rows = after
 
 
 def test_the_image_grows_pixel_by_pixel() -> None:
