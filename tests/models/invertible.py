@@ -1,12 +1,21 @@
 """What every invertible map must keep, judged by autograd and linear algebra in float64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from models.core.transforms import Transform
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """The same random numbers whenever, and the generator afterwards as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def wild(module: nn.Module, spread: float = 0.3, seed: int = 0) -> nn.Module:

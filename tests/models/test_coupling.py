@@ -16,7 +16,7 @@ from models.core.coupling import (
     ResNet,
     halves,
 )
-from tests.models.invertible import draws, wild
+from tests.models.invertible import draws, seeded, wild
 
 SHAPES: dict[str, tuple[type, tuple[int, ...]]] = {
     "channels": (ChannelHalves, (3, 2, 2)),
@@ -36,7 +36,8 @@ def coupling(kind: str, *, swap: bool = False, num_context: int = 0) -> AffineCo
         is_image = len(shape) == 3
         return ResNet(num_in + num_context, num_out, channels=6, num_blocks=1, is_image=is_image)
 
-    part = AffineCoupling(parts(shape, swap=swap), network)
+    with seeded():
+        part = AffineCoupling(parts(shape, swap=swap), network)
     wild(part)
     return part
 

@@ -25,7 +25,7 @@ from models.core.noise import event_seeds, normal, row_seeds
 from models.core.operation import NoParams, Operation, Rows, run
 from models.core.transforms import Centre, Chain, Flatten, Logit, Standardise
 from models.core.variational import VariationalDequantisation
-from tests.models.invertible import draws, wild
+from tests.models.invertible import draws, seeded, wild
 
 
 def flow(
@@ -38,8 +38,7 @@ def flow(
 ) -> FlowModel:
     """A marginal map and a linear map with random weights, in float32."""
     size = math.prod(event_shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+    with seeded(1):
         parts = [Flatten(event_shape), MixtureCDF((size,), 3), PLU((size,))]
         q = VariationalDequantisation(num_levels, event_shape, channels=4) if variational else None
     settings = FlowConfig(event_shape=event_shape, num_levels=num_levels, **config)
@@ -117,7 +116,7 @@ def test_more_noises_tighten_the_bound(variational: bool) -> None:
 
 
 def test_the_bound_is_the_log_of_the_mean_weight_and_knows_its_error() -> None:
-    model, x = flow((1, 2, 3), 5), torch.rand(4, 1, 2, 3)
+    model, x = flow((1, 2, 3), 5), draws(4, (1, 2, 3)).float().sigmoid()
     assert model.grid is not None
     on_grid = model.grid.values(model.grid.levels(x))
     seed = event_seeds(torch.full((4,), 7), on_grid)
@@ -166,7 +165,7 @@ def test_a_real_vector_has_an_exact_density_and_no_error() -> None:
 
 
 def test_the_same_event_has_the_same_number_at_any_place_and_others_have_others() -> None:
-    model, x = flow((1, 2, 2), 4), torch.rand(3, 1, 2, 2)
+    model, x = flow((1, 2, 2), 4), draws(3, (1, 2, 2)).float().sigmoid()
     first = likelihood_of(model, x, 2)["log_prob"]
     again = likelihood_of(model, x[[2, 2, 0]], 2)["log_prob"]
     torch.testing.assert_close(again, first[[2, 2, 0]])

@@ -9,7 +9,7 @@ from torch import Tensor
 from models.core.families import family
 from models.core.flow import FlowModel
 from models.core.graphs import OnnxFunction
-from tests.models.invertible import wild
+from tests.models.invertible import seeded, wild
 from training.export import export
 
 _IMAGE = {"event_shape": (1, 2, 2), "num_levels": 256}
@@ -31,8 +31,7 @@ def made(name: str) -> FlowModel:
     """As small as it gets, with random weights."""
     of, config = MODELS[name]
     module = family(of)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         model = module.Model(module.Config(**config))
     wild(model, 0.1).float()
     assert isinstance(model, FlowModel)

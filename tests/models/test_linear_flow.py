@@ -14,7 +14,7 @@ from models.core.mixture_cdf import MixtureCDF
 from models.core.noise import row_seeds
 from models.core.operation import run
 from models.linear_flow import Config, Model
-from tests.models.invertible import assert_invertible, draws, wild
+from tests.models.invertible import assert_invertible, draws, seeded, wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -27,8 +27,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def made(spread: float = 0.1, **config: Any) -> Model:
     """With random weights, in float64."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         model = Model(Config(**config))
     wild(model, spread)
     return model.eval()
@@ -179,8 +178,7 @@ def test_it_beats_the_histogram_of_independent_pixels() -> None:
     log_rate = (counts / counts.sum(-1, keepdim=True)).log()
     histogram = log_rate.expand(len(test), 1, 8, 8, 17).gather(-1, test.unsqueeze(-1)).sum() / 447
     assert float(histogram) == pytest.approx(-106.5, abs=1.5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         model = Model(Config(event_shape=(1, 8, 8), num_levels=17, num_components=8, num_blocks=1))
         model.initialise(train / 16)
         optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -12,7 +12,7 @@ from models.core.flow_operations import FlowSample, FlowSampleParams
 from models.core.noise import row_seeds
 from models.core.operation import run
 from models.realnvp import Config, Model
-from tests.models.invertible import assert_invertible, draws, wild
+from tests.models.invertible import assert_invertible, draws, seeded, wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "image": {},
@@ -27,7 +27,8 @@ every_config = pytest.mark.parametrize("name", CONFIGS)
 
 def made(spread: float = 0.1, **config: Any) -> Model:
     """With random weights, in float64."""
-    model = Model(Config(**config))
+    with seeded():
+        model = Model(Config(**config))
     wild(model, spread)
     return model.eval()
 
@@ -42,7 +43,7 @@ def test_log_abs_det_is_that_of_autograd(name: str) -> None:
 
 
 def test_a_density_of_the_plane_integrates_to_one_and_has_the_mean_of_its_samples() -> None:
-    model = made(0.25, event_shape=(2,), num_levels=0, num_couplings=4, channels=8)
+    model = made(0.15, event_shape=(2,), num_levels=0, num_couplings=4, channels=8)
     ticks = torch.linspace(-30, 30, 1200).double()
     x = torch.cartesian_prod(ticks, ticks)
     with torch.no_grad():
@@ -70,7 +71,7 @@ def parts_of(model: Model) -> list[str]:
 def test_scales_are_those_of_the_paper() -> None:
     model = Model(Config(event_shape=(1, 28, 28), num_levels=256, num_scales=3))
     assert "".join(parts_of(model)) == "ccchhh" + "ccchhh" + "mmmm"
-    x = torch.rand(2, 1, 28, 28)
+    x = draws(2, (1, 28, 28)).float().sigmoid()
     z = model.encode(x, torch.zeros_like(x))
     assert z.shape == (2, 784)
     assert model.decode(z).shape == x.shape
@@ -97,8 +98,9 @@ def _marked(halves: Any) -> Tensor:
 
 def test_at_28x28_it_inverts_in_float32() -> None:
     model = made(0.02, event_shape=(1, 28, 28), num_levels=256, num_scales=3, channels=16).float()
-    x = torch.rand(4, 1, 28, 28)
-    model.initialise(x)
+    x = draws(4, (1, 28, 28)).float().sigmoid()
+    with seeded():
+        model.initialise(x)
     with torch.no_grad():
         y = 0.01 + 0.98 * x
         z, log_abs_det = model.flow(y)

@@ -37,7 +37,10 @@ from models.core.transforms import (
     Transform,
     standard_normal_log_prob,
 )
-from tests.models.invertible import assert_invertible, draws, wild
+from tests.models.invertible import assert_invertible, draws, seeded, wild
+
+Parts = dict[str, tuple[Transform, tuple[int, ...]]]
+"""Blocks by name, with the shape of what they take."""
 
 IMAGE, VECTOR = (2, 4, 6), (5,)
 
@@ -69,29 +72,44 @@ HALVES: dict[str, tuple[Halves, tuple[int, ...]]] = {
     "vector": (Alternate(VECTOR), VECTOR),
     "vector-swapped": (Alternate(VECTOR, swap=True), VECTOR),
 }
-COUPLINGS: dict[str, tuple[Transform, tuple[int, ...]]] = {
-    name: (AffineCoupling(halves, flat_network if len(shape) == 1 else network), shape)
-    for name, (halves, shape) in HALVES.items()
-}
-BLOCKS: dict[str, tuple[Transform, tuple[int, ...]]] = {
-    **COUPLINGS,
-    "actnorm": (ActNorm(IMAGE), IMAGE),
-    "actnorm-vector": (ActNorm(VECTOR), VECTOR),
-    "plu": (PLU((7,)), (7,)),
-    "plu-1x1": (PLU((3, 2, 4)), (3, 2, 4)),
-    "qr": (QR((6,)), (6,)),
-    "qr-1x1": (QR((4, 2, 3)), (4, 2, 3)),
-    "mixture": (MixtureCDF(VECTOR, 3), VECTOR),
-    "mixture-image": (MixtureCDF((1, 2, 3), 2), (1, 2, 3)),
-    "squeeze": (Squeeze(), IMAGE),
-    "factor-out": (FactorOut((3, 2, 2), Chain([PLU((1, 2, 2)), Flatten((1, 2, 2))])), (3, 2, 2)),
-    "flatten": (Flatten(IMAGE), IMAGE),
-    "standardise": (standardise(), VECTOR),
-    "logit": (Logit(0.05), VECTOR),
-    "logit-without-margin": (Logit(0.0), VECTOR),
-    "centre": (Centre(), IMAGE),
-    "chain": (Chain([ActNorm(VECTOR), PLU(VECTOR), MixtureCDF(VECTOR, 2)]), VECTOR),
-}
+
+
+def couplings() -> Parts:
+    """One for each kind of halves."""
+    return {
+        name: (AffineCoupling(halves, flat_network if len(shape) == 1 else network), shape)
+        for name, (halves, shape) in HALVES.items()
+    }
+
+
+def others() -> Parts:
+    """Everything else."""
+    return {
+        "actnorm": (ActNorm(IMAGE), IMAGE),
+        "actnorm-vector": (ActNorm(VECTOR), VECTOR),
+        "plu": (PLU((7,)), (7,)),
+        "plu-1x1": (PLU((3, 2, 4)), (3, 2, 4)),
+        "qr": (QR((6,)), (6,)),
+        "qr-1x1": (QR((4, 2, 3)), (4, 2, 3)),
+        "mixture": (MixtureCDF(VECTOR, 3), VECTOR),
+        "mixture-image": (MixtureCDF((1, 2, 3), 2), (1, 2, 3)),
+        "squeeze": (Squeeze(), IMAGE),
+        "factor-out": (
+            FactorOut((3, 2, 2), Chain([PLU((1, 2, 2)), Flatten((1, 2, 2))])),
+            (3, 2, 2),
+        ),
+        "flatten": (Flatten(IMAGE), IMAGE),
+        "standardise": (standardise(), VECTOR),
+        "logit": (Logit(0.05), VECTOR),
+        "logit-without-margin": (Logit(0.0), VECTOR),
+        "centre": (Centre(), IMAGE),
+        "chain": (Chain([ActNorm(VECTOR), PLU(VECTOR), MixtureCDF(VECTOR, 2)]), VECTOR),
+    }
+
+
+with seeded():
+    COUPLINGS = couplings()
+    BLOCKS = {**COUPLINGS, **others()}
 for part, _ in BLOCKS.values():
     wild(part)
 every_block = pytest.mark.parametrize("name", BLOCKS)
