@@ -24,6 +24,7 @@ app = FastAPI()
 def ood_score(file: Annotated[UploadFile, "the image"]) -> dict[str, float]:
     """Energy and p-value of one image."""
     image = Image.open(io.BytesIO(file.file.read()))
+    assert _LOADED.preprocessing is not None, "the comparison is about images"
     pixels, _ = _LOADED.preprocessing.apply(image)
     _, energy = _GRAPH(torch.from_numpy(pixels)[None].float() / 255)
     return {"score": float(energy[0]), "p_value": float(_CALIBRATION.p_value(energy)[0])}
