@@ -44,11 +44,19 @@ def test_only_safetensors_json_and_onnx_are_written(folder: Path) -> None:
     }
 
 
-def test_halved_keeps_scalars_and_integers() -> None:
-    weights = {"w": torch.tensor([1 / 3]), "log_z": torch.tensor(1e6), "n": torch.tensor([300])}
+def test_halved_keeps_small_tensors_and_integers() -> None:
+    """Statistics of a table reach 1e6 and need their digits; halving a few saves nothing."""
+    weights = {
+        "w": torch.full((16, 16), 1 / 3),
+        "mean": torch.full((255,), 1e6),
+        "log_z": torch.tensor(1e6),
+        "n": torch.arange(300),
+    }
     kept = halved(weights)
-    assert [w.dtype for w in kept.values()] == [torch.float16, torch.float32, torch.int64]
+    types = [torch.float16, torch.float32, torch.float32, torch.int64]
+    assert [w.dtype for w in kept.values()] == types
     assert kept["log_z"] == 1e6
+    assert {name: w.shape for name, w in kept.items()} == {n: w.shape for n, w in weights.items()}
 
 
 def test_the_version_names_the_content(tmp_path: Path) -> None:
