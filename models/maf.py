@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from models.core.actnorm import ActNorm
-from models.core.autoregressive import Affine, Autoregressive, Inverse
+from models.core.autoregressive import Affine, Autoregressive, Conditional, Inverse, Mixture
 from models.core.density import EnergyOf
 from models.core.flow import FlowConfig, FlowModel
 from models.core.graphs import Graph
@@ -35,6 +35,9 @@ class Config(FlowConfig):
     direction: Literal["maf", "iaf"] = "maf"
     """maf: the density is one pass and a sample D; iaf: the other way round."""
     num_blocks: int = 2
+    num_components: int = 1
+    """Above 1, x is a mixture of so many logistics given what comes before it in the first block;
+    the other blocks stay affine. Accepted with maf only."""
     hidden: tuple[int, ...] = (24,)
     activation: ActivationName = "silu"
     residual: bool = False
@@ -57,6 +60,9 @@ class Model(FlowModel):
     def __init__(self, config: Config) -> None:
         if config.num_blocks < 1:
             raise ValueError(f"num_blocks {config.num_blocks}: accepted are 1 or more")
+        if config.num_components < 1 or (config.num_components > 1 and config.direction == "iaf"):
+            given = f"num_components {config.num_components}"
+            raise ValueError(f"{given}: accepted are 1 or more with maf, and 1 with iaf")
         if config.scale_bound <= 0:
             raise ValueError(f"scale_bound {config.scale_bound}: accepted are positive numbers")
         if not 0 <= config.dropout < 1:
@@ -107,7 +113,9 @@ def _block(config: Config, num_dims: int, index: int) -> Autoregressive:
         order = permutation(num_dims, config.seed, index)
     elif index % 2:
         order = order.flip(0)
-    conditional = Affine(config.scale_bound)
+    conditional: Conditional = Affine(config.scale_bound)
+    if index == 0 and config.num_components > 1:
+        conditional = Mixture(config.num_components, config.scale_bound)
     net = MaskedMLP(
         [wiring(order, config.hidden)],
         1,

@@ -4,14 +4,19 @@ Kingma et al. 2016, "Improved variational inference with inverse autoregressive 
 arXiv:1606.04934; Papamakarios et al. 2017, "Masked autoregressive flow", arXiv:1705.07057.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from models.core.actnorm import ActNorm
 from models.core.masked import MaskedMLP
+from models.core.mixture_cdf import LogisticMixture
 from models.core.transforms import Transform
+
+_LOGISTIC_STD = math.pi / math.sqrt(3)
 
 
 class Conditional(ABC):
@@ -50,6 +55,34 @@ class Affine(Conditional):
     def _terms(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mu, alpha = params.unbind(-1)
         return mu, self.bound * (alpha / self.bound).tanh()
+
+
+class Mixture(Conditional):
+    """x is a mixture of logistics given what comes before it; z has its quantile, of a logistic.
+
+    Papamakarios et al. 2017 put the mixture into the base (MAF MoG); next to the data it can have
+    a mode for black and one for white. Made with unit variance, a logistic is nearly normal.
+    """
+
+    def __init__(self, num_components: int, bound: float) -> None:
+        self.num_params = 3 * num_components
+        self.bound = bound
+        # Components that start alike would stay alike.
+        self.starts = torch.linspace(-1.5, 1.5, num_components)
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        mixture = self._mixture(params)
+        return mixture.logit(x) / _LOGISTIC_STD, mixture.log_slope(x) - math.log(_LOGISTIC_STD)
+
+    def inverse(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        mixture = self._mixture(params)
+        x = mixture.quantile(z * _LOGISTIC_STD)
+        return x, math.log(_LOGISTIC_STD) - mixture.log_slope(x)
+
+    def _mixture(self, params: Tensor) -> LogisticMixture:
+        logit, mean, log_scale = params.chunk(3, -1)
+        bounded = self.bound * (log_scale / self.bound).tanh()
+        return LogisticMixture(log_softmax(logit, -1), mean + self.starts.to(mean), bounded)
 
 
 class Autoregressive(Transform):

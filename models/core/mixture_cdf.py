@@ -4,6 +4,8 @@ Gaussianisation by marginals: Chen and Gopinath 2000; Meng et al. 2020, "Gaussia
 arXiv:2003.01941; as a layer of flows Ho et al. 2019, "Flow++", arXiv:1902.00275, section 3.2.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softplus
@@ -11,12 +13,56 @@ from torch.nn.functional import log_softmax, softplus
 from models.core.transforms import Transform
 
 
-class MixtureCDF(Transform):
-    """z = logit F(x), F the distribution function of a mixture of logistics, one an entry.
+class LogisticMixture(NamedTuple):
+    """A mixture of K logistics for every entry; all parts (..., K), weights in logs that sum to 1.
 
-    The logit of F is found as log F - log (1 - F), each a sum of what does not cancel, so that
-    neither tail is lost.
+    The logit of F, its distribution function, is found as log F - log (1 - F), each a sum of what
+    does not cancel, so that neither tail is lost.
     """
+
+    log_weight: Tensor
+    mean: Tensor
+    log_scale: Tensor
+
+    def logit(self, x: Tensor) -> Tensor:
+        """logit F(x). Shapes: (...) -> (...)."""
+        log_cdf, log_survival = self._log_tails(x)
+        return log_cdf - log_survival
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        """log of f / (F (1 - F)), the slope of the logit of F. Shapes: (...) -> (...)."""
+        a = self._standardised(x)
+        log_parts = self.log_weight - softplus(-a) - softplus(a) - self.log_scale
+        log_cdf, log_survival = self._log_tails(x)
+        return log_parts.logsumexp(-1) - log_cdf - log_survival
+
+    def quantile(self, z: Tensor) -> Tensor:
+        """x with logit F(x) = z, by bisection between the quantiles of single components.
+
+        They enclose the mixture's. Shapes: (...) -> (...).
+        """
+        quantiles = self.mean + self.log_scale.exp() * z.unsqueeze(-1)
+        low, high = quantiles.amin(-1), quantiles.amax(-1)
+        # Each halves the bracket: as many as the mantissa has bits.
+        for _ in range(24 if z.dtype == torch.float32 else 53):
+            middle = (low + high) / 2
+            below = self.logit(middle) < z
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
+
+    def _log_tails(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """log F and log (1 - F). Shapes: (...) -> (...), (...)."""
+        a = self._standardised(x)
+        below, above = self.log_weight - softplus(-a), self.log_weight - softplus(a)
+        return below.logsumexp(-1), above.logsumexp(-1)
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        """Of each component. Shapes: (...) -> (..., K)."""
+        return (x.unsqueeze(-1) - self.mean) * (-self.log_scale).exp()
+
+
+class MixtureCDF(Transform):
+    """z = logit F(x), F the distribution function of a mixture of logistics, one an entry."""
 
     def __init__(self, shape: tuple[int, ...], num_components: int) -> None:
         """Raises ValueError if there is no component."""
@@ -29,40 +75,19 @@ class MixtureCDF(Transform):
         self.log_scale = nn.Parameter(torch.zeros(*shape, num_components))
         self.logit = nn.Parameter(torch.zeros(*shape, num_components))
 
+    @property
+    def mixture(self) -> LogisticMixture:
+        """The weights as a mixture, an entry each."""
+        return LogisticMixture(log_softmax(self.logit, -1), self.mean, self.log_scale)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_cdf, log_survival = self._log_tails(x)
-        return log_cdf - log_survival, self._log_slope(x).flatten(1).sum(1)
+        mixture = self.mixture
+        return mixture.logit(x), mixture.log_slope(x).flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """By bisection between the quantiles of single components, which enclose the mixture's."""
-        quantiles = self.mean + self.log_scale.exp() * z.unsqueeze(-1)
-        low, high = quantiles.amin(-1), quantiles.amax(-1)
-        # Each halves the bracket: as many as the mantissa has bits.
-        for _ in range(24 if z.dtype == torch.float32 else 53):
-            middle = (low + high) / 2
-            log_cdf, log_survival = self._log_tails(middle)
-            below = log_cdf - log_survival < z
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        x = (low + high) / 2
-        return x, -self._log_slope(x).flatten(1).sum(1)
-
-    def _log_tails(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log F and log (1 - F). Shapes: as those of x."""
-        log_weight = log_softmax(self.logit, -1)
-        a = self._standardised(x)
-        below, above = log_weight - softplus(-a), log_weight - softplus(a)
-        return below.logsumexp(-1), above.logsumexp(-1)
-
-    def _log_slope(self, x: Tensor) -> Tensor:
-        """log of f / (F (1 - F)), the slope of the logit of F. Shapes: as those of x."""
-        a = self._standardised(x)
-        log_parts = log_softmax(self.logit, -1) - softplus(-a) - softplus(a) - self.log_scale
-        log_cdf, log_survival = self._log_tails(x)
-        return log_parts.logsumexp(-1) - log_cdf - log_survival
-
-    def _standardised(self, x: Tensor) -> Tensor:
-        """Of each component: (B, ...) -> (B, ..., K)."""
-        return (x.unsqueeze(-1) - self.mean) * (-self.log_scale).exp()
+        mixture = self.mixture
+        x = mixture.quantile(z)
+        return x, -mixture.log_slope(x).flatten(1).sum(1)
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> Tensor:

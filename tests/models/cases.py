@@ -24,6 +24,7 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
     "maf": {
         "vectors": {**_VECTORS, "direct": True},
         "iaf": {"direction": "iaf", "order": "random"},
+        "mixture": {"num_components": 2, "event_shape": (1, 2, 2)},
         "iaf_vectors": {**_VECTORS, "direction": "iaf"},
     },
     "pixelcnn": {

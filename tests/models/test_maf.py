@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.autoregressive import Affine, Inverse
+from models.core.autoregressive import Affine, Inverse, Mixture
 from models.core.flow_operations import FlowLogLikelihood, FlowLogLikelihoodParams
 from models.core.inversion import InversionParams
 from models.core.inversion_operations import LogLikelihoodByInversionParams
@@ -21,9 +21,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "deep": {"hidden": (20, 12), "activation": "relu"},
     "residual": {"hidden": (12, 12), "residual": True, "direct": True},
     "random": {"order": "random", "num_blocks": 3},
+    "mixture": {"num_components": 3},
 }
 VECTOR: dict[str, Any] = {"event_shape": (5,), "num_levels": 0}
-directions = pytest.mark.parametrize("direction", ["maf", "iaf"])
+KINDS: dict[str, dict[str, Any]] = {
+    "maf": {},
+    "iaf": {"direction": "iaf"},
+    "mixture": {"num_components": 3},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
 methods = pytest.mark.parametrize("method", ["sequential", "fixed_point"])
 
 
@@ -40,8 +46,10 @@ def maf(spread: float = 0.3, **config: Any) -> Model:
 def test_blocks_are_invertible_and_triangular(name: str) -> None:
     x = draws(3, (5,))
     for block in maf(**VECTOR, **NETWORKS[name]).blocks:
-        assert_invertible(block, x)
-        assert_invertible(Inverse(block), x)
+        bisected = isinstance(block.conditional, Mixture)
+        assert_invertible(block, x, bisected=bisected)
+        if not bisected:
+            assert_invertible(Inverse(block), x)
         order = block.net.order()
         jacobian = torch.func.jacrev(block)(x[:1])[0].view(5, 5)[order][:, order]
         before = torch.ones(5, 5).tril() > 0
@@ -49,13 +57,34 @@ def test_blocks_are_invertible_and_triangular(name: str) -> None:
         assert bool((jacobian[~before] == 0).all())
 
 
-@directions
+@every_kind
 @pytest.mark.parametrize("event", ["vector", "pixels", "centred"])
-def test_whole_flows_are_invertible(event: str, direction: str) -> None:
+def test_whole_flows_are_invertible(event: str, kind: str) -> None:
     forms = {"vector": VECTOR, "pixels": {}, "centred": {"logit_margin": 0.0}}
-    model = maf(direction=direction, **forms[event])
+    model = maf(**KINDS[kind], **forms[event])
     x = draws(3, model.event_shape)
-    assert_invertible(model.flow, x if event == "vector" else x.sigmoid(), 1e-6)
+    x = x if event == "vector" else x.sigmoid()
+    assert_invertible(model.flow, x, 1e-6, bisected=kind == "mixture")
+
+
+def test_only_the_block_next_to_the_data_is_a_mixture() -> None:
+    blocks = maf(num_components=3, num_blocks=3).blocks
+    assert [isinstance(block.conditional, Mixture) for block in blocks] == [True, False, False]
+    assert [block.net.num_params for block in blocks] == [9, 2, 2]
+
+
+def test_a_mixture_is_that_of_its_logistics() -> None:
+    """The density of x whose z is logistic with unit variance, by the formula of a logistic's."""
+    mixture = Mixture(2, 5.0)
+    weights, means, scales = torch.tensor([[0.2, 0.8], [-4, 3], [0.3, 1.1]], dtype=torch.float64)
+    raw = torch.stack([weights.log(), means - mixture.starts, 5 * (scales.log() / 5).atanh()])
+    x = torch.linspace(-30, 30, 601, dtype=torch.float64)
+    z, slope = mixture.forward(x, raw.flatten().expand(len(x), -1))
+    scale = math.sqrt(3) / math.pi
+    base = (z / scale).sigmoid() * (-z / scale).sigmoid() / scale
+    a = (x[:, None] - means) / scales
+    expected = (weights * a.sigmoid() * (-a).sigmoid() / scales).sum(1)
+    torch.testing.assert_close(base * slope.exp(), expected, atol=1e-10, rtol=1e-8)
 
 
 @pytest.mark.parametrize("order", ["reversed", "random"])
@@ -68,9 +97,9 @@ def test_blocks_have_other_orders(order: str) -> None:
         assert orders[1] == orders[0][::-1]
 
 
-@directions
-def test_the_density_of_a_pair_integrates_to_one(direction: str) -> None:
-    model = maf(0.2, event_shape=(2,), num_levels=0, direction=direction)
+@every_kind
+def test_the_density_of_a_pair_integrates_to_one(kind: str) -> None:
+    model = maf(0.2, event_shape=(2,), num_levels=0, hidden=(6,), **KINDS[kind])
     ticks = torch.linspace(-20, 20, 401, dtype=torch.float64)
     density = model.log_prob(torch.cartesian_prod(ticks, ticks)).exp()
     assert float(density.sum()) * (40 / 400) ** 2 == pytest.approx(1, abs=1e-3)
@@ -159,6 +188,8 @@ def test_only_the_quick_direction_is_a_graph() -> None:
     [
         ({"num_blocks": 0}, "num_blocks"),
         ({"scale_bound": 0.0}, "scale_bound"),
+        ({"num_components": 0}, "num_components"),
+        ({"num_components": 2, "direction": "iaf"}, "1 with iaf"),
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": 0.1, "direction": "iaf"}, "dropout"),
         ({"direction": "naf"}, "maf, iaf"),
