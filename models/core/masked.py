@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.functional import dropout, linear, relu, silu
 
 from models.core.noise import uniform
@@ -19,6 +20,9 @@ Wiring = tuple[Tensor, ...]
 
 ActivationName = Literal["relu", "silu"]
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "silu": silu}
+
+_OUTPUT, _DIRECT = -1, -2
+"""What is masked beside the hidden layers 0, 1, ..."""
 
 
 def permutation(size: int, seed: int, index: int, stream: int = 0) -> Tensor:
@@ -52,8 +56,9 @@ def wiring(
 class MaskedMLP(nn.Module):
     """`num_params` numbers for each of D dimensions, from `num_features` numbers for each.
 
-    One set of weights, and a mask for each of several wirings. Masks follow from the degrees when
-    they are needed and are not stored with the weights. Raises ValueError if the widths do not fit.
+    One set of weights, and a mask for each of several wirings. Masks are found from the degrees
+    when they are first needed, and not stored with the weights. Raises ValueError if the widths do
+    not fit.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class MaskedMLP(nn.Module):
             raise ValueError(f"activation {activation!r}: accepted are {', '.join(_ACTIVATIONS)}")
         self.num_dims, self.num_features, self.num_params = num_dims, num_features, num_params
         self.activation, self.residual, self.dropout = activation, residual, dropout
+        self._masks: dict[tuple[int, int], Tensor] = {}
         for layer, degrees in enumerate(zip(*wirings, strict=True)):
             stacked = torch.stack(degrees).to(torch.get_default_dtype())
             self.register_buffer(f"degrees_{layer}", stacked, persistent=False)
@@ -96,26 +102,20 @@ class MaskedMLP(nn.Module):
     def forward(self, x: Tensor, mask: int = 0) -> Tensor:
         """By one of the wirings. Shapes: (B, D * num_features) -> (B, D, num_params)."""
         h = self.hidden(x, mask)
-        degrees = self.degrees(0, mask)
-        place = degrees.repeat_interleave(self.num_params)[:, None]
-        y = linear(h, self.output.weight * _exceeds(place, self._last(mask)), self.output.bias)
+        y = linear(h, self._masked(self.output.weight, _OUTPUT, mask), self.output.bias)
         if self.direct is not None:
-            below = degrees.repeat_interleave(self.num_features)
-            y = y + linear(x, self.direct.weight * _exceeds(place, below))
+            y = y + linear(x, self._masked(self.direct.weight, _DIRECT, mask))
         return y.view(-1, self.num_dims, self.num_params)
 
     def hidden(self, x: Tensor, mask: int = 0) -> Tensor:
         """The last hidden layer. Shapes: (B, D * num_features) -> (B, H)."""
-        h, below = x, self.degrees(0, mask).repeat_interleave(self.num_features)
-        pre = x
+        h = pre = x
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, nn.Linear)
-            degrees = self.degrees(index + 1, mask)
-            new = linear(h, layer.weight * _exceeds(degrees[:, None] + 1, below), layer.bias)
+            new = linear(h, self._masked(layer.weight, index, mask), layer.bias)
             # Units of one layer have the degrees of the next: a sum sees no more than its parts.
             pre = pre + new if self.residual and index > 0 else new
             h = dropout(_ACTIVATIONS[self.activation](pre), self.dropout, self.training)
-            below = degrees
         return h
 
     def at(self, x: Tensor, dim: Tensor, mask: int = 0) -> Tensor:
@@ -141,10 +141,26 @@ class MaskedMLP(nn.Module):
     def _last(self, mask: int) -> Tensor:
         return self.degrees(len(self.layers), mask)
 
+    def _masked(self, weight: Tensor, layer: int, mask: int) -> Tensor:
+        """The weights of a hidden layer, of the outputs or of the direct connections, masked."""
+        if get_proxy_mode() is not None:
+            # A graph that is exported would hold the masks as constants, as large as the weights.
+            return weight * self._mask(layer, mask)
+        found = self._masks.get((layer, mask))
+        if found is None or found.dtype != weight.dtype or found.device != weight.device:
+            # To compare anew takes ten times as long as the product that it is for.
+            found = self._masks[layer, mask] = self._mask(layer, mask)
+        return weight * found
+
+    def _mask(self, layer: int, mask: int) -> Tensor:
+        inputs = self.degrees(0, mask).repeat_interleave(self.num_features)
+        if layer in (_OUTPUT, _DIRECT):
+            places = self.degrees(0, mask).repeat_interleave(self.num_params)
+            return _exceeds(places[:, None], inputs if layer == _DIRECT else self._last(mask))
+        below = self.degrees(layer, mask) if layer > 0 else inputs
+        return _exceeds(self.degrees(layer + 1, mask)[:, None] + 1, below)
+
 
 def _exceeds(a: Tensor, b: Tensor) -> Tensor:
-    """1 where a > b and 0 elsewhere, of whole numbers. Shapes: broadcast.
-
-    On a CPU several times as fast as a comparison and a choice.
-    """
+    """1 where a > b and 0 elsewhere, of whole numbers. Shapes: broadcast."""
     return (a - b).clamp(0, 1)

@@ -14,15 +14,20 @@ from tests.models.invertible import draws, wild
 D = 32
 
 
-def blocks_of(dtype: torch.dtype = torch.float32, spread: float = 0.2) -> Inversion:
+def blocks_of(dtype: torch.dtype = torch.float32, num_components: int = 1) -> Inversion:
     """Three blocks of 32 dimensions, as steep as training leaves them (see the first test)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = Config(
-            event_shape=(D,), num_levels=0, num_blocks=3, hidden=(32, 32), activation="relu"
+            event_shape=(D,),
+            num_levels=0,
+            num_blocks=3,
+            num_components=num_components,
+            hidden=(32, 32),
+            activation="relu",
         )
         model = Model(config)
-    wild(model, spread).to(dtype)
+    wild(model, 0.2).to(dtype)
     return Inversion(model.blocks)
 
 
@@ -49,8 +54,9 @@ def test_the_blocks_are_steep_enough_to_tell() -> None:
     assert float(log_abs_det.std()) > 1
 
 
-def test_a_fixed_point_is_the_sequential_inverse() -> None:
-    inversion = blocks_of()
+@pytest.mark.parametrize("num_components", [1, 3])
+def test_a_fixed_point_is_the_sequential_inverse(num_components: int) -> None:
+    inversion = blocks_of(num_components=num_components)
     z = draws(16, (D,)).float()
     x, log_abs_det, passes = inverted(inversion, z)
     expected, total, every = inverted(inversion, z, method="sequential")
