@@ -4,6 +4,7 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             while (await client.get("/health/ready")).status_code != 200:
-                pass
+                # A busy loop would hold Python's lock against the thread that loads the bundles.
+                await anyio.sleep(0.05)
             yield client
 
 

@@ -14,6 +14,7 @@ from models.core.inversion_operations import LogLikelihoodByInversionParams
 from models.core.noise import event_seeds, normal
 from models.core.operation import run
 from models.maf import Config, Model
+from tests.models.cases import assert_same, in_company
 from tests.models.invertible import assert_invertible, draws, wild
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -174,6 +175,20 @@ def test_a_bound_by_inversion_is_the_bound(method: Any, num_samples: int) -> Non
         FlowLogLikelihood(model), {"seed": seed, "x": x}, FlowLogLikelihoodParams(num_samples)
     )
     torch.testing.assert_close(found, weighted, atol=1e-4, rtol=0, equal_nan=True)
+
+
+def test_a_request_takes_its_own_number_of_noises_in_company() -> None:
+    model = maf(direction="iaf").float()
+    operation = model.operations()["log_likelihood"]
+    x = model.to_event(draws(2, model.event_shape).float().sigmoid())
+    inputs = {"seed": torch.full((2,), 3), "x": x}
+    # Loose enough for one noise to be through in half of the passes it may take.
+    params = [
+        LogLikelihoodByInversionParams(num_samples=num, tolerance=0.01) for num in (1, 4, 2, 1)
+    ]
+    together = in_company(operation, [(inputs, one) for one in params])
+    for found, one in zip(together, params, strict=True):
+        assert_same(found, run(operation, inputs, one))
 
 
 def test_only_the_quick_direction_is_a_graph() -> None:

@@ -96,6 +96,12 @@ def test_masks_are_not_stored_and_never_change() -> None:
     assert permutation(8, 5, 2, stream=1).tolist() == [0, 5, 7, 3, 2, 1, 4, 6]
 
 
+def test_masks_take_the_type_of_the_weights() -> None:
+    net, x = network(direct=True), draws(3, (D,))
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        assert net.to(dtype)(x.to(dtype)).dtype == dtype
+
+
 @pytest.mark.parametrize(("num_units", "num_dims"), [(5, 6), (23, 6), (500, 64), (3, 6), (4, 1)])
 def test_degrees_are_spread_over_all_places(num_units: int, num_dims: int) -> None:
     degrees = even_degrees(num_units, num_dims)
