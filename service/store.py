@@ -154,6 +154,8 @@ def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> 
     rows = {"seed": row_seeds(0, 1)}
     if operation.takes_label and model.num_classes:
         rows["label"] = torch.full((1,), -1)
+    if own := operation.own_inputs(1):
+        return {**rows, **own}
     if operation.needs_latents:
         assert model.latent_shape is not None
         rows["z"] = torch.zeros(1, *model.latent_shape)

@@ -95,6 +95,13 @@ class Operation(ABC, Generic[P]):
         """What the number is in the column log_prob, or in energy = -log_prob; None without one."""
         return None
 
+    def own_inputs(self, num: int, seed: int = 0) -> Rows:
+        """Columns that only this operation takes, made up: for warm-up and the contract tests.
+
+        Empty if all it takes are seed, label, z and x (B, *event_shape).
+        """
+        return {}
+
     @abstractmethod
     def num_steps(self, params: P) -> int:
         """How often `step` must run, at most if it `stops_early`; known beforehand, so that the

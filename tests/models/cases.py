@@ -80,6 +80,8 @@ class Case(NamedTuple):
             rows["z"] = latents_of(model, num, seed)
         if operation.takes_label:
             rows["label"] = (torch.arange(num) + seed) % (model.num_classes + 1) - 1
+        if own := operation.own_inputs(num, seed):
+            return {**rows, **own}
         try:
             operation.check(rows, self.params)
         except ValueError:
