@@ -32,6 +32,15 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
     },
     "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
+    "sylvester": {
+        "planar": {"kind": "planar", "event_shape": (3,)},
+        "pixels": {"event_shape": (1, 2, 2), "num_levels": 4},
+        "convolutions": {
+            "kind": "convolution_exponential",
+            "event_shape": (1, 4, 4),
+            "num_levels": 4,
+        },
+    },
 }
 """What else than its default a family can be about, by family and a name for it."""
 SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
