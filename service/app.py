@@ -86,14 +86,7 @@ def problem(
     scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A failure as RFC 9457 has it."""
-    content = {
-        "type": f"/problems/{error.slug}",
-        "title": error.title,
-        "status": error.status,
-        "detail": str(error),
-        "instance": exchange_of(scope).request_id,
-        **error.extensions,
-    }
+    content = error.document(exchange_of(scope).request_id)
     return Response(
         json.dumps(content, allow_nan=False),
         error.status,

@@ -22,6 +22,17 @@ class ServiceError(Exception):
         """Members of the problem document beyond the standard ones."""
         return {}
 
+    def document(self, instance: str) -> dict[str, object]:
+        """The problem as RFC 9457 has it, of the request with this id."""
+        return {
+            "type": f"/problems/{self.slug}",
+            "title": self.title,
+            "status": self.status,
+            "detail": str(self),
+            "instance": instance,
+            **self.extensions,
+        }
+
 
 class MalformedBody(ServiceError):
     """The body is empty, or cannot be parsed as what its content type says."""
@@ -61,6 +72,58 @@ class InvalidArray(ServiceError):
     """The lists or the npy array do not have the model's shape, type or range."""
 
     status, title, slug = 422, "the array is not valid", "invalid-array"
+
+
+class NotLossless(ServiceError):
+    """An image would have to be changed to fit the model, so it would not come back as it is."""
+
+    status, title, slug = 422, "not without loss", "not-lossless"
+
+    def __init__(self, detail: str, index: int) -> None:
+        super().__init__(f"image {index}: {detail}")
+        self.index = index
+
+    @property
+    def extensions(self) -> Mapping[str, object]:
+        return {"index": self.index}
+
+
+class NotAStream(ServiceError):
+    """What should be decompressed was not made by /compress."""
+
+    status, title, slug = 422, "not a stream", "not-a-stream"
+
+
+class UnknownStreamFormat(ServiceError):
+    """The stream was made by a newer version of the service."""
+
+    status, title, slug = 422, "unknown format of stream", "unknown-stream-format"
+
+
+class DamagedStream(ServiceError):
+    """The stream is truncated, has bytes too many, or says things that cannot be."""
+
+    status, title, slug = 422, "the stream is damaged", "damaged-stream"
+
+
+class OtherModel(ServiceError):
+    """The stream was made by a bundle that is not loaded; `needs` names it."""
+
+    status, title, slug = 422, "made by another model", "other-model"
+
+    def __init__(self, detail: str, needs: str) -> None:
+        super().__init__(detail)
+        self.needs = needs
+
+    @property
+    def extensions(self) -> Mapping[str, object]:
+        return {"needs": self.needs}
+
+
+class OtherBackend(ServiceError):
+    """The stream was made in an arithmetic that is not this service's."""
+
+    status, title, slug = 422, "made in another arithmetic", "other-backend"
 
 
 class TooManyRows(ServiceError):
