@@ -18,6 +18,7 @@ from service.observe import exchange_of
 from service.schemas import Request as Fields
 from service.state import Service
 from service.store import Served
+from service.tickets import Viewer
 from service.waiting import until_done
 from service.worker import Answer
 
@@ -47,6 +48,7 @@ class Call(Generic[F]):
         label: int | str | None = None,
         seed: int = 0,
         num: int | None = None,
+        viewer: Viewer | None = None,
     ) -> Future[Answer]:
         """Hand the work to the worker. Raises if the operation cannot do it, or Overloaded."""
         operation = self.served.operation(operation_name)
@@ -58,7 +60,8 @@ class Call(Generic[F]):
             operation.check(rows, checked)
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
-        return self.service.worker.submit(self.served.lane(operation_name), rows, checked)
+        lane = self.served.lane(operation_name)
+        return self.service.worker.submit(lane, rows, checked, viewer)
 
     async def wait(self, *futures: Future[Answer]) -> list[Answer]:
         """The answers; a hang-up or the deadline cancels the work."""

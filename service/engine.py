@@ -10,7 +10,7 @@ import torch
 
 from models.core.operation import Operation, Rows, concat, num_rows, split
 from service.errors import StepFailed
-from service.tickets import LaneKey, Observer, Ticket, settle
+from service.tickets import LaneKey, Observer, Ticket, Viewer, settle
 
 
 class Lane:
@@ -71,6 +71,7 @@ class Lane:
             self._step_one_by_one(split(self.rows, sizes), error)
         for ticket in self.running:
             ticket.steps_left -= 1
+            ticket.steps_done += 1
         self.observer.stepped(self.key, sum(sizes))
 
     def _step_one_by_one(self, parts: list[Rows], error: Exception) -> None:
@@ -92,6 +93,17 @@ class Lane:
         done = self.rows["done"].cpu().split([ticket.num_rows for ticket in self.running])
         for ticket, part in zip(self.running, done, strict=True):
             ticket.stopped = bool(part.all())
+
+    def show(self) -> None:
+        """Let those who watch see what is made so far."""
+        if not any(ticket.is_watched for ticket in self.running):
+            return
+        x = self.operation.preview(self.rows)
+        sizes = [ticket.num_rows for ticket in self.running]
+        parts = [None] * len(sizes) if x is None else x.split(sizes)
+        for ticket, part in zip(self.running, parts, strict=True):
+            if ticket.is_watched and ticket.viewer is not None:
+                ticket.viewer.show(ticket, part)
 
     def retire(self) -> None:
         """Take out the tickets that are finished or cancelled; their rows leave the device."""
@@ -151,7 +163,9 @@ class Engine:
         self.lanes[key] = Lane(key, operation, max_rows, self._observer)
         self._turns.append(self.lanes[key])
 
-    def tickets(self, lane: LaneKey, inputs: Rows, params: Any) -> list[Ticket]:
+    def tickets(
+        self, lane: LaneKey, inputs: Rows, params: Any, viewer: Viewer | None = None
+    ) -> list[Ticket]:
         """A request as tickets that fit into a step: rows are independent. Any thread."""
         size, max_rows = num_rows(inputs), self.lanes[lane].max_rows
         sizes = [min(max_rows, size - i) for i in range(0, size, max_rows)]
@@ -160,8 +174,8 @@ class Engine:
         assert size > 0
         assert num_steps > 0
         return [
-            Ticket(lane, part, params, rows, num_steps)
-            for part, rows in zip(parts, sizes, strict=True)
+            Ticket(lane, part, params, rows, num_steps, first_row=i * max_rows, viewer=viewer)
+            for i, (part, rows) in enumerate(zip(parts, sizes, strict=True))
         ]
 
     def submit(self, tickets: list[Ticket]) -> None:
@@ -180,6 +194,7 @@ class Engine:
                     continue
                 lane.step()
                 lane.stop_early()
+                lane.show()
                 lane.retire()
             except Exception as error:  # an operation that breaks its promises fails its lane only
                 self._observer.failed(lane.key, error)

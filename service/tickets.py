@@ -5,6 +5,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from torch import Tensor
+
 from models.core.operation import Rows
 
 T = TypeVar("T")
@@ -27,6 +29,19 @@ def settle(promise: Future[T], value: T | Exception) -> None:
         promise.set_result(value)
 
 
+class Viewer:
+    """Watches the events of a request being made; this one sees nothing."""
+
+    every: int = 1
+    """Steps between two looks."""
+
+    def show(self, ticket: "Ticket", x: Tensor | None) -> None:
+        """A ticket is so far. On the engine's thread, so that waiting here would stop everybody.
+
+        Shapes: x as of `Operation.preview`, on the model's device.
+        """
+
+
 @dataclass(eq=False)
 class Ticket:
     """Accepted rows that travel together, and the promise of their result."""
@@ -41,10 +56,20 @@ class Ticket:
     """When the rows joined the batch; written by the observer, whose clock it is."""
     stopped: bool = False
     """All rows were done before their steps were over."""
+    steps_done: int = 0
+    first_row: int = 0
+    """Which row of its request the first one is."""
+    viewer: Viewer | None = None
 
     @property
     def leaves(self) -> bool:
         return self.steps_left == 0 or self.stopped or self.result.cancelled()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody wants to see the rows after this step; after the last one, nobody."""
+        due = self.viewer is not None and self.steps_done % self.viewer.every == 0
+        return due and not self.leaves
 
 
 class Observer:

@@ -14,7 +14,7 @@ import torch
 from models.core.operation import Operation, Rows, concat
 from service.engine import Engine
 from service.errors import Overloaded, ServiceError, ShuttingDown, StepFailed, TooManyRows
-from service.tickets import LaneKey, Observer, Ticket, settle
+from service.tickets import LaneKey, Observer, Ticket, Viewer, settle
 
 T = TypeVar("T")
 
@@ -87,10 +87,12 @@ class Worker(Observer):
         self._inbox.put(partial(_fulfil, promise, function))
         return promise
 
-    def submit(self, lane: LaneKey, inputs: Rows, params: Any) -> Future[Answer]:
+    def submit(
+        self, lane: LaneKey, inputs: Rows, params: Any, viewer: Viewer | None = None
+    ) -> Future[Answer]:
         """Hand in a request from any thread; raises at once if it cannot be taken."""
         submitted_s = time.perf_counter()
-        tickets = self._engine.tickets(lane, inputs, params)
+        tickets = self._engine.tickets(lane, inputs, params, viewer)
         num_rows = sum(ticket.num_rows for ticket in tickets)
         if num_rows > self.max_rows_inside:
             raise TooManyRows(f"{num_rows} rows: accepted are at most {self.max_rows_inside}")

@@ -102,6 +102,13 @@ class Operation(ABC, Generic[P]):
         """
         return {}
 
+    def preview(self, rows: Rows) -> Tensor | None:
+        """The events as far as they are made, (B, ..., *event_shape), for those who watch.
+
+        None if there is nothing to see before the end.
+        """
+        return rows.get("x")
+
     @abstractmethod
     def num_steps(self, params: P) -> int:
         """How often `step` must run, at most if it `stops_early`; known beforehand, so that the
