@@ -11,6 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.coding_masked import MaskedCodec
+from models.core.compress_operations import compression
 from models.core.density import EnergyOf
 from models.core.grid import Grid, grid_of
 from models.core.likelihood import Likelihood
@@ -108,10 +110,12 @@ class Model(GenerativeModel):
 
     def operations(self) -> Mapping[str, Operation[Any]]:
         log_likelihood = MADELogLikelihood(self)
+        codec = MaskedCodec(self.net, self.output, self.features, self.config.num_masks)
         return {
             "sample": MADESample(self),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
+            **compression(self, codec),
         }
 
 

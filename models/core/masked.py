@@ -134,6 +134,17 @@ class MaskedMLP(nn.Module):
             y = y + torch.einsum("bpi,bi->bp", self.direct.weight.view(shape)[dim], seen)
         return y
 
+    def weights(self, mask: int = 0) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        """Masked, of the hidden layers, of the outputs and of the direct connections."""
+        hidden = [self._masked(found.weight, i, mask) for i, found in enumerate(self.linears)]
+        direct = None if self.direct is None else self._masked(self.direct.weight, _DIRECT, mask)
+        return hidden, self._masked(self.output.weight, _OUTPUT, mask), direct
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The hidden layers from the input on."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     def order(self, mask: int = 0) -> Tensor:
         """The dimensions from first to last. -> int64 (D,)."""
         return self.degrees(0, mask).argsort()

@@ -1,0 +1,121 @@
+"""A masked network that tells each dimension's distribution exactly, whole or one at a time.
+
+Every hidden unit depends on the dimensions up to its degree, so that a decoder computes each unit
+once, in the step after the last of them is known: all steps together cost about one pass.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+from models.core.coding import SequentialCodec
+from models.core.fixed_point import ExactLinear, on_grid, silu
+from models.core.masked import MaskedMLP
+from models.core.operation import Rows
+from models.core.outputs import Output
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "silu": silu}
+
+Features = Callable[[Tensor, torch.dtype], Tensor]
+"""What the network sees. Shapes: levels int64 (n, D) -> (n, D * num_features)."""
+
+
+class MaskedCodec(SequentialCodec):
+    """Of a `MaskedMLP` with one or more orders."""
+
+    def __init__(self, net: MaskedMLP, output: Output, features: Features, num_orders: int) -> None:
+        super().__init__(output, net.num_dims, num_orders)
+        self.net = net
+        self.features = features
+
+    @cached_property
+    def _twins(self) -> list["_Twin"]:
+        return [_Twin(self.net, mask) for mask in range(self.num_orders)]
+
+    def order(self, index: int) -> Tensor:
+        return self.net.order(index).cpu()
+
+    def parallel(self, levels: Tensor, order: int) -> Tensor:
+        return self._twins[order](self._seen(levels))
+
+    def start(self, num: int) -> Rows:
+        size = sum(layer.out_features for layer in self.net.linears)
+        hidden = torch.zeros(num, size, dtype=torch.float64, device=self.net.output.weight.device)
+        return {**super().start(num), "hidden": hidden}
+
+    def sequential(
+        self, kept: Rows, levels: Tensor, step: Tensor, order: Tensor
+    ) -> tuple[Tensor, Rows]:
+        x, hidden = self._seen(levels), kept["hidden"].clone()
+        params = x.new_empty(len(x), self.net.num_params)
+        for key in torch.stack([order, step], 1).unique(dim=0):
+            here = (torch.stack([order, step], 1) == key).all(1).nonzero()[:, 0].to(x.device)
+            mask, place = key.tolist()
+            params[here], hidden[here] = self._twins[mask].at(x[here], hidden[here], place)
+        return params, {"hidden": hidden}
+
+    def _seen(self, levels: Tensor) -> Tensor:
+        return on_grid(self.features(levels, torch.float64))
+
+
+class _Twin:
+    """The network by one of its masks, in fixed-point arithmetic."""
+
+    def __init__(self, net: MaskedMLP, mask: int) -> None:
+        hidden, output, direct = net.weights(mask)
+        self.shape = (net.num_dims, net.num_params)
+        self.activation = _ACTIVATIONS[net.activation]
+        self.residual = net.residual
+        self.order = net.order(mask).tolist()
+        self.layers = [
+            ExactLinear(w, layer.bias) for w, layer in zip(hidden, net.linears, strict=True)
+        ]
+        self.output = ExactLinear(output, net.output.bias)
+        self.direct = None if direct is None else ExactLinear(direct)
+        self.slices = neighbours([layer.out_features for layer in self.layers])
+        degrees = [net.degrees(i + 1, mask).long() for i in range(len(hidden))]
+        self.complete = [
+            [(d == place).nonzero()[:, 0] for place in range(net.num_dims)] for d in degrees
+        ]
+        """By layer and place: the units that are known once that many dimensions are."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Shapes: (n, D * num_features) -> (n, D, num_params), all on the grid."""
+        h = pre = x
+        for index, layer in enumerate(self.layers):
+            new = layer(h)
+            pre = pre + new if self.residual and index > 0 else new
+            h = self.activation(pre)
+        y = self.output(h)
+        if self.direct is not None:
+            y = y + self.direct(x)
+        return y.view(-1, *self.shape)
+
+    def at(self, x: Tensor, hidden: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        """Numbers of the dimension at one place in the order, and the units known there.
+
+        Units that are not known yet are 0, and so are all weights by which this place sees them.
+        Shapes: (n, D * num_features), (n, H) -> (n, num_params), (n, H).
+        """
+        hidden, below, pre = hidden.clone(), x, x
+        for index, (layer, kept) in enumerate(zip(self.layers, self.slices, strict=True)):
+            units = self.complete[index][place]
+            if len(units):
+                new = layer(below, units)
+                # With residual connections all layers have the same degrees.
+                pre = pre + new if self.residual and index > 0 else new
+                hidden[:, units + kept.start] = self.activation(pre)
+            below = hidden[:, kept]
+        size = self.shape[1]
+        here = slice(self.order[place] * size, (self.order[place] + 1) * size)
+        y = self.output(below, here)
+        return (y if self.direct is None else y + self.direct(x, here)), hidden
+
+
+def neighbours(sizes: list[int]) -> list[slice]:
+    """Slices of these sizes, each where the last one ends."""
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]

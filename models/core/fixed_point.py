@@ -1,0 +1,166 @@
+"""Arithmetic of numbers on a grid, whose results do not depend on machine, batch or kernel.
+
+Activations are multiples of 2^-14 and weights of 2^-20, both held in float64. All products and
+partial sums of a linear layer are then integers below 2^53 times one power of two, so float64
+adds them without rounding, in whatever order a kernel likes. Between the layers stand only what
+IEEE 754 rounds correctly (+ - * / round) and tables, since exp and tanh differ in the last bit
+from library to library; the tables themselves are made of integers and divisions.
+"""
+
+import zlib
+from decimal import Decimal, localcontext
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+GRID_BITS = 14
+"""Activations are multiples of 2^-GRID_BITS."""
+REACH = 2.0**9
+"""Activations are clipped to [-REACH, REACH] where a layer reads them."""
+ONE = 2.0**28
+"""What stands for 1 in the tables of probabilities."""
+SPAN = 20
+"""exp(-t) and sigmoid(t) are tabled for t up to here; then they are 0 and 1 on this scale."""
+
+_VERSION = 1
+_GRID = 2.0**GRID_BITS
+_COARSE_BITS = 5
+_TANH_SPAN = 6  # from here tanh rounds to 1
+
+
+def on_grid(x: Tensor) -> Tensor:
+    """The nearest multiple of 2^-14. Shapes: float64 (...) -> (...)."""
+    return (x * _GRID).round_().mul_(1 / _GRID)
+
+
+def exp(t: Tensor) -> Tensor:
+    """ONE * exp(t) in whole numbers, of t <= 0 on the grid. Shapes: (...) -> (...)."""
+    return _look_up("exp", -t)
+
+
+def sigmoid(t: Tensor) -> Tensor:
+    """ONE * sigmoid(t) in whole numbers, of t rounded to the grid. Shapes: (...) -> (...)."""
+    upper = _look_up("sigmoid", t.abs())
+    return torch.where(t < 0, ONE - upper, upper)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """On the grid, of x on the grid. Shapes: (...) -> (...)."""
+    return _look_up("tanh", x.abs()).copysign(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x) on the grid, of x on the grid within REACH. Shapes: (...) -> (...)."""
+    x = x.clamp(-REACH, REACH)
+    return on_grid(x * sigmoid(x) * (1 / ONE))
+
+
+def backend_id() -> str:
+    """The arithmetic's name: its version and a checksum of its constants and tables.
+
+    Two machines decode each other's codes if this is the same on both.
+    """
+    constants = (GRID_BITS, REACH, ONE, SPAN, _COARSE_BITS, _TANH_SPAN)
+    checksum = zlib.crc32(repr(constants).encode())
+    for _, table in sorted(_tables().items()):
+        checksum = zlib.crc32(table.astype("<f8").tobytes(), checksum)
+    return f"fx{_VERSION}-{checksum:08x}"
+
+
+def _look_up(name: str, t: Tensor) -> Tensor:
+    """The entry at t >= 0, or the last one. Shapes: (...) -> (...)."""
+    table = _table_on(name, str(t.device))
+    index = (t * _GRID).round_().clamp_(max=len(table) - 1).long()
+    return table[index]
+
+
+@cache
+def _table_on(name: str, device: str) -> Tensor:
+    return torch.from_numpy(_tables()[name]).to(device)
+
+
+@cache
+def _tables() -> dict[str, np.ndarray]:
+    """By integers and correctly rounded operations only, so equal on every machine."""
+    # exp(-n 2^-14) = exp(-i / 32) exp(-j 2^-14), with both factors rounded from exact decimals.
+    fine_bits = GRID_BITS - _COARSE_BITS
+    coarse = _decimal_exp(SPAN << _COARSE_BITS, _COARSE_BITS)
+    fine = _decimal_exp(1 << fine_bits, GRID_BITS)
+    products = (coarse[:, None] * fine[None, :]) >> 32
+    exps = np.append(products.ravel(), 0).astype(np.float64)
+    doubled = exps[: 2 * (_TANH_SPAN << GRID_BITS) + 1 : 2]
+    return {
+        "exp": exps,
+        "sigmoid": np.rint(ONE * ONE / (ONE + exps)),
+        "tanh": np.rint((ONE - doubled) / (ONE + doubled) * _GRID) / _GRID,
+    }
+
+
+def _decimal_exp(num: int, bits: int) -> np.ndarray:
+    """2^30 exp(-i 2^-bits) to the nearest integer, for i below num: decimals round correctly."""
+    with localcontext() as context:
+        context.prec = 40
+        values = [(Decimal(-i) / (1 << bits)).exp() * (1 << 30) for i in range(num)]
+        return np.array([int(value.to_integral_value()) for value in values], dtype=np.int64)
+
+
+class ExactLinear(torch.nn.Module):
+    """A linear map of activations on the grid, the same bits in any batch and by any kernel.
+
+    Weights are rounded to multiples of 2^-20, or to a coarser grid where the bound asks for it:
+    sum |w| * REACH below 2^53 units. Raises ValueError if that leaves fewer than 8 bits.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Shapes: weight (O, I), bias (O,)."""
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        weight, bits = weight.double(), 20
+        start = weight.new_zeros(len(weight)) if bias is None else bias.double()
+        total = float((weight.abs().sum(1) * REACH + start.abs()).max()) if weight.numel() else 0.0
+        # One more than needed, for what rounding the weights themselves may add.
+        while total * 2.0 ** (bits + GRID_BITS) >= 2.0**52:
+            bits -= 1
+        if bits < 8 or not np.isfinite(total):
+            raise ValueError(f"weights that sum to {total / REACH:.3g} are too large to be exact")
+        unit = 2.0**-bits
+        self.register_buffer("weight", (weight / unit).round() * unit)
+        self.register_buffer("bias", (start / unit).round() * unit)
+
+    def forward(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
+        """All outputs or some, on the grid. Shapes: (..., I) on the grid -> (..., O)."""
+        x = x.clamp(-REACH, REACH)
+        return on_grid(torch.nn.functional.linear(x, self.weight[units], self.bias[units]))
+
+
+class ExactConv2d(torch.nn.Module):
+    """The same of a convolution, as one product of matrices: FFT and Winograd kernels round."""
+
+    def __init__(self, layer: torch.nn.Conv2d) -> None:
+        """Raises ValueError for strides, groups and padding by name, which nothing here uses."""
+        super().__init__()
+        if layer.groups > 1 or set(layer.stride) != {1} or isinstance(layer.padding, str):
+            raise ValueError("accepted are convolutions of stride 1, in one group, padded by 0")
+        self.kernel_size, self.dilation = layer.kernel_size, layer.dilation
+        self.padding = layer.padding
+        # From (O, C, kh, kw) to (O, kh kw C): the taps behind one another, channels inside.
+        weight = layer.weight.movedim(1, -1).flatten(1)
+        self.taps = ExactLinear(weight, layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, C, H, W) on the grid -> (B, O, H', W')."""
+        x = pad(x.movedim(1, -1), (0, 0, *2 * self.padding[1:], *2 * self.padding[:1]))
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        height, width = x.shape[1] - reach[0], x.shape[2] - reach[1]
+        taps = [
+            x[:, i : i + height, j : j + width]
+            for i in range(0, reach[0] + 1, self.dilation[0])
+            for j in range(0, reach[1] + 1, self.dilation[1])
+        ]
+        return self.taps(torch.cat(taps, -1)).movedim(-1, 1)
