@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.core.coding import SEGMENT, code_width
 from models.core.likelihood import Likelihood
 from models.core.operation import concat, num_rows
 from tests.models.cases import (
@@ -76,13 +77,18 @@ def test_results_are_what_was_declared(case: Case) -> None:
         **dict.fromkeys(("energies", "probabilities", "logits"), (model.num_classes,)),
         "x": model.event_shape,
         "z": model.latent_shape or (),
+        "num_bytes": (),
     }
+    if case.name in ("compress", "decompress"):
+        shapes["code"] = (code_width(model),)
+        shapes["x"] = (SEGMENT, *model.event_shape)
+    dtypes = {"code": torch.uint8, "num_bytes": torch.int64}
     result, kind = case.run(case.inputs(num)), case.operation.kind(case.params)
     assert set(case.operation.outputs) <= set(result)
     assert set(result) <= set(shapes), "say here what shape a new column has"
     for name, column in result.items():
         assert column.shape == (num, *shapes[name])
-        assert column.dtype == torch.float32
+        assert column.dtype == dtypes.get(name, torch.float32)
         assert not column.requires_grad
         if name == "standard_error" and _knows_no_error(case):
             assert bool(column.isnan().all())
@@ -153,11 +159,12 @@ def test_a_step_leaves_what_it_was_given_as_it_was(case: Case) -> None:
     inputs = case.inputs()
     weights = {name: w.clone() for name, w in case.model.state_dict().items()}
     with torch.no_grad():
+        asked = {name: column.clone() for name, column in inputs.items()}
         rows = case.operation.init(inputs, case.params)
-        for table in (inputs, rows):
-            before = {name: column.clone() for name, column in table.items()}
-            case.operation.finish(case.operation.step(rows))
-            assert_same(table, before, atol=0)
+        begun = {name: column.clone() for name, column in rows.items()}
+        case.operation.finish(case.operation.step(rows))
+    assert_same(inputs, asked, atol=0)
+    assert_same(rows, begun, atol=0)
     assert_same(dict(case.model.state_dict()), weights, atol=0)
 
 
