@@ -32,6 +32,16 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
     },
     "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
+    "residual_flow": {
+        "vectors": _VECTORS,
+        "plain": {
+            "event_shape": (3, 2, 2),
+            "blocks_at": (2,),
+            "fully_connected": True,
+            "dense": False,
+            "activation": "lipswish",
+        },
+    },
     "sylvester": {
         "planar": {"kind": "planar", "event_shape": (3,)},
         "pixels": {"event_shape": (1, 2, 2), "num_levels": 4},
