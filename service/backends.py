@@ -22,11 +22,6 @@ class Backend:
     milliseconds: Mapping[str, Mapping[int, float]]
     """Measured time of a call, by runtime and number of rows."""
 
-    @property
-    def row_ms(self) -> float:
-        """Time per row in a large batch."""
-        return self.milliseconds[self.name][BATCH_SIZES[-1]] / BATCH_SIZES[-1]
-
 
 def choose(
     model: GenerativeModel, exported: Mapping[str, bytes], wish: str, num_threads: int

@@ -14,6 +14,7 @@ from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, run
 from models.core.preprocess import Preprocessing
 from service.backends import Backend, choose
+from service.costs import row_ms
 from service.errors import UnknownModel, UnsupportedOperation
 from service.tickets import LaneKey
 
@@ -27,6 +28,8 @@ class Served:
     operations: Mapping[str, Operation[Any]]
     backends: Mapping[str, Backend]
     """By graph name."""
+    row_ms: Mapping[str, float]
+    """What a row adds to a step, by operation, in ms."""
 
     @property
     def label(self) -> str:
@@ -53,9 +56,8 @@ class Served:
         return LaneKey(self.label, operation)
 
     def max_rows(self, operation: str, max_rows: int, max_step_ms: float) -> int:
-        """How many rows a step of this operation may take, by the measured cost of its graphs."""
-        row_ms = sum(self.backends[g].row_ms for g in self.operations[operation].graphs)
-        return max(1, min(max_rows, int(max_step_ms / row_ms))) if row_ms else max_rows
+        """How many rows a step of this operation may take, by the measured cost of a row."""
+        return max(1, min(max_rows, int(max_step_ms / self.row_ms[operation])))
 
     def operation(self, name: str) -> Operation[Any]:
         """Raises UnsupportedOperation, naming what the model can do."""
@@ -129,10 +131,13 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
     with torch.no_grad():
         backends = choose(model, bundle.graphs, backend, num_threads)
         operations = model.operations()
-        for operation in operations.values():
+        costs: dict[str, float] = {}
+        for name, operation in operations.items():
             for params in operation.examples:
-                run(operation, _example(model, operation, params), params)
-    return Served(bundle, model, operations, backends)
+                inputs = _example(model, operation, params)
+                run(operation, inputs, params)
+                costs[name] = max(costs.get(name, 0.0), row_ms(operation, inputs, params))
+    return Served(bundle, model, operations, backends, costs)
 
 
 def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:

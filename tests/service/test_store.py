@@ -10,12 +10,12 @@ from models.core.bundle import Bundle, save
 from models.core.graphs import OnnxFunction
 from models.core.operation import run
 from models.core.preprocess import Preprocessing
-from service import backends
+from service import backends, costs
 from service.errors import UnknownModel, UnsupportedOperation
 from service.store import Store, fill, shelve
 from tests.service.conftest import make_bundle
 from tests.service.flows import save_flows
-from tests.service.models import images, inputs, tiny_model
+from tests.service.models import Count, images, inputs, tiny_model
 from training.export import export
 
 
@@ -138,9 +138,17 @@ def test_a_graph_that_disagrees_or_is_unknown_is_refused(exported: Bundle) -> No
 
 
 def test_costly_rows_make_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "seconds_per_call", lambda _, rows: 0.01 * len(rows[0]))
+    clock = iter(0.08 * tick for tick in range(10_000))
+    monkeypatch.setattr("service.costs.time.perf_counter", lambda: next(clock))
     served = shelve(make_bundle("jem", "jem", tiny_model("jem")))
-    assert served.backends["logits"].milliseconds["torch"] == {1: 10.0, 8: 80.0, 32: 320.0}
-    assert served.max_rows("sample", 64, 100) == 10
-    assert served.max_rows("sample", 4, 100) == 4
+    # 80 ms between any two looks at the clock: 10 for each of the 8 rows, with graphs or without.
+    assert served.row_ms == pytest.approx(dict.fromkeys(served.operations, 10.0))
+    assert served.max_rows("sample", 64, 101) == 10
+    assert served.max_rows("sample", 4, 101) == 4
     assert served.max_rows("sample", 64, 1) == 1
+
+
+def test_a_step_is_timed_with_rows_that_it_takes() -> None:
+    operation = Count()
+    assert costs.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0]) > 0
+    assert set(operation.batch_sizes) == {costs.NUM_ROWS}

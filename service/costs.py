@@ -1,0 +1,24 @@
+"""What a row of an operation costs, measured once, so that a step stays short."""
+
+import time
+from typing import Any
+
+from models.core.operation import Operation, Rows, concat
+
+NUM_ROWS = 8
+_REPEATS = 3
+
+
+def row_ms(operation: Operation[Any], inputs: Rows, params: Any) -> float:
+    """The shortest of a few steps of 8 rows, by row, in ms. `inputs` is one row.
+
+    Includes what surrounds the networks, which is most of the time of a small model's step. Call
+    it on the thread that will run the model.
+    """
+    rows = operation.init(concat([inputs] * NUM_ROWS), params)
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        operation.step(rows)
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times) / NUM_ROWS
