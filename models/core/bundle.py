@@ -166,7 +166,10 @@ def load(url: str | Path) -> Bundle:
 
 
 def _preprocessing(text: dict[str, Any] | None) -> Preprocessing | None:
-    return None if text is None else Preprocessing(**text)
+    try:
+        return None if text is None else Preprocessing(**text)
+    except ValueError as error:
+        raise BundleError(f"preprocessing: {error}") from error
 
 
 def _read(url: str, name: str) -> bytes:

@@ -47,6 +47,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "score": (lambda t: t["calibration"]["reference"].update(magic=0), "unknown scores.*magic"),
     "uncalibrated": (lambda t: t["calibration"].pop("reference"), "reference"),
     "preprocessing": (lambda t: t["preprocessing"].update(blur=3), "blur"),
+    "levels": (lambda t: t["preprocessing"].update(levels=1), "preprocessing: 1 grey levels"),
     "config": (lambda t: t.update(config=None), r"bundle\.json"),
     "nameless": (lambda t: t.pop("name"), "name"),
 }
