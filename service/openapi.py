@@ -7,6 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.answers import Problem
 from service.bodies import JSON, MULTIPART, NPY, PICTURES
+from service.events import EVENTS
 from service.samples import NPZ, PNG, ZIP
 from service.schemas import (
     ClassifyRequest,
@@ -33,7 +34,12 @@ REQUESTS: dict[str, type[Request]] = {
 _IN: dict[str, dict[str, Any]] = {"/sample": {}, "/decode": {NPY: _BINARY}}
 """Bodies beside JSON, of those that do not take events."""
 _PICTURES_OUT = {PNG: _BINARY, ZIP: _BINARY, NPZ: _BINARY}
-_OUT = {"/sample": _PICTURES_OUT, "/decode": _PICTURES_OUT, "/encode": {NPZ: _BINARY}}
+_EVENTS = {"schema": {"type": "string", "description": "events progress, then result or problem"}}
+_OUT = {
+    "/sample": {**_PICTURES_OUT, EVENTS: _EVENTS},
+    "/decode": _PICTURES_OUT,
+    "/encode": {NPZ: _BINARY},
+}
 _POST_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 _GET_STATUSES = {
     "/models": (503,),

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import results, samples
+from service import events, results, samples
 from service.answers import (
     ClassifyAnswer,
     EnergyAnswer,
@@ -22,6 +22,7 @@ from service.answers import (
 from service.bodies import JSON
 from service.calls import Call, receive
 from service.errors import InvalidRequest, NotCalibrated, TooManyRows
+from service.events import EVENTS, Progress
 from service.inputs import class_index, operation_params
 from service.results import Judge
 from service.schemas import (
@@ -31,6 +32,7 @@ from service.schemas import (
     OodScoreRequest,
     SampleRequest,
 )
+from service.worker import Answer
 
 
 class ThinRoute(APIRoute):
@@ -112,23 +114,37 @@ async def classify(request: Request) -> Response:
 
 @router.post("/sample", tags=["sample"], responses={200: {"model": SampleAnswer}})
 async def sample(request: Request) -> Response:
-    """New events: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz."""
-    call = await receive(request, SampleRequest, (JSON,), samples.FORMS, required="")
+    """New events: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz.
+
+    As `text/event-stream` with pictures of the events while they are made.
+    """
+    call = await receive(request, SampleRequest, (JSON,), (*samples.FORMS, EVENTS), required="")
     fields = call.fields
     samples.check_form(call)
     num = _num_samples(call)
     seed = secrets.randbits(53) if fields.seed is None else fields.seed
-    job = call.submit("sample", params=fields.params, label=fields.label, seed=seed, num=num)
-    answers = await call.wait(job)
     operation = call.served.operation("sample")
+    params = operation_params(operation, fields.params)
     index = class_index(fields.label, call.served, operation)
     members = {
         "seed": seed,
         "kind": call.served.model.likelihood,
         "label": call.served.class_names[index] if index >= 0 else None,
-        "params": asdict(operation_params(operation, fields.params)),
+        "params": asdict(params),
     }
-    return await asyncio.to_thread(samples.reply, call, answers, fields.format, members, seed)
+
+    def finish(call: Call[SampleRequest], answers: list[Answer]) -> Response:
+        return samples.reply(call, answers, fields.format, members, seed)
+
+    progress = None
+    if call.media_type == EVENTS:
+        progress = Progress(num, operation.num_steps(params), fields.progress_every, num)
+    job = call.submit(
+        "sample", params=fields.params, label=fields.label, seed=seed, num=num, viewer=progress
+    )
+    if progress is not None:
+        return events.reply(call, job, progress, finish)
+    return await asyncio.to_thread(finish, call, await call.wait(job))
 
 
 def _num_samples(call: Call[SampleRequest]) -> int:

@@ -79,6 +79,12 @@ Params = Annotated[
 ]
 
 
+ProgressEvery = Annotated[
+    int | None,
+    Field(ge=1, description="of an event stream: steps from one event to the next; absent: a 32nd"),
+]
+
+
 class SampleRequest(EventRequest):
     """What to draw. `images` or `instances` are the starts of params.start = "data"."""
 
@@ -94,6 +100,7 @@ class SampleRequest(EventRequest):
     label: Label = None
     params: Params = Field({}, examples=[{"num_steps": 60}])
     format: Format = Field("png", description="how samples look in a JSON answer")
+    progress_every: ProgressEvery = None
 
 
 class LogLikelihoodRequest(EventRequest):

@@ -71,7 +71,7 @@ def test_every_endpoint_documents_its_forms(client: Client) -> None:
     )
     answers = paths["/sample"]["post"]["responses"]
     forms = {"application/json", "image/png", "application/zip", "application/x-npz"}
-    assert set(answers["200"]["content"]) == forms
+    assert set(answers["200"]["content"]) == forms | {"text/event-stream"}
     assert "application/problem+json" in answers["429"]["content"]
     latents = paths["/decode"]["post"]
     assert set(latents["requestBody"]["content"]) == {"application/json", "application/x-npy"}

@@ -1,0 +1,261 @@
+"""Event streams: progress with pictures, one result, problems, and rows freed by a hang-up."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.core.likelihood import quantise
+from models.core.operation import Rows
+from service import answers, events
+from service.events import MAX_IMAGES, Progress
+from service.images import grid
+from service.settings import Settings
+from service.tickets import LaneKey, Ticket
+from tests.service.conftest import Client, play, running, service_of, until
+from tests.service.flows import flow
+from tests.service.models import inputs
+from tests.service.reference import JEM
+from tests.service.streaming import ACCEPT_EVENTS, events_in, parsed, picture, raw_post
+from tests.service.test_bad_input import problem_of
+from tests.service.test_lifecycle import Failing
+
+JSON_AND_EVENTS = {**ACCEPT_EVENTS, "content-type": "application/json"}
+
+
+def without_timing(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "timing_ms"}
+
+
+def states(operation: Any, rows: Rows, params: Any) -> list[torch.Tensor]:
+    """Column x after each step."""
+    rows, found = operation.init(rows, params), []
+    for _ in range(operation.num_steps(params)):
+        with torch.no_grad():
+            rows = operation.step(rows)
+        found.append(rows["x"])
+    return found
+
+
+def test_samples_are_shown_while_they_are_made(client: Client) -> None:
+    body = {"num_samples": 3, "seed": 7, "params": {"num_steps": 8, "start": "noise"}}
+    response = client.post("/sample", json={**body, "progress_every": 3}, headers=ACCEPT_EVENTS)
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-accel-buffering"] == "no"
+    *progress, (name, result) = events_in(response)
+    assert name == "result"
+    expected = client.post("/sample", json=body).json()
+    assert without_timing(result) == without_timing(expected)
+    answers.SampleAnswer.model_validate(result)
+    assert [(event, data["step"], data["of"]) for event, data in progress] == [
+        ("progress", 3, 8),
+        ("progress", 6, 8),
+    ]
+    operation: Any = JEM.operations()["sample"]
+    made = states(
+        operation,
+        inputs(3, seed=7, label=torch.full((3,), -1)),
+        operation.params(num_steps=8, start="noise"),
+    )
+    for (_, data), x in zip(progress, (made[2], made[5]), strict=True):
+        shown = picture(data["preview"]).astype(int)
+        assert np.abs(shown - grid(quantise(x).numpy())[0]).max() <= 1
+
+
+def test_a_drawn_pixel_stays_as_it_was_shown(flows: Client) -> None:
+    body = {"model": "discrete", "seed": 3, "progress_every": 1}
+    *progress, (_, result) = events_in(flows.post("/sample", json=body, headers=ACCEPT_EVENTS))
+    final = picture(result["samples"][0]).ravel()
+    assert [data["step"] for _, data in progress] == list(range(1, 9))
+    for _, data in progress:
+        shown = picture(data["preview"]).ravel()
+        assert np.array_equal(shown[: data["step"]], final[: data["step"]])
+        assert not shown[data["step"] :].any()
+
+
+def test_the_rows_of_a_split_request_are_shown_together(client: Client) -> None:
+    body = {"num_samples": 20, "seed": 1, "params": {"num_steps": 4, "start": "noise"}}
+    url = "/sample?progress_every=1"
+    *progress, (_, result) = events_in(client.post(url, json=body, headers=ACCEPT_EVENTS))
+    steps = [data["step"] for _, data in progress]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (0, 3)
+    assert len(steps) >= 6
+    assert all(picture(data["preview"]).shape == (38, 48) for _, data in progress)
+    assert len(result["samples"]) == 20
+
+
+def test_one_step_has_no_progress(flows: Client) -> None:
+    for model in ("pixels", "table"):
+        body = {"model": model, "seed": 1, "num_samples": 2}
+        ((name, result),) = events_in(flows.post("/sample", json=body, headers=ACCEPT_EVENTS))
+        assert name == "result"
+        assert without_timing(result) == without_timing(flows.post("/sample", json=body).json())
+
+
+def test_what_is_refused_before_it_begins_is_an_ordinary_problem(client: Client) -> None:
+    def ask(**body: Any) -> Any:
+        return client.post("/sample", json=body, headers=ACCEPT_EVENTS)
+
+    problem_of(ask(num_samples=33), 422, "too-many-rows")
+    problem_of(ask(progress_every=0), 422, "invalid-request")
+    problem_of(ask(params={"start": "data"}), 422, "invalid-request")
+    problem_of(ask(label="dog"), 422, "invalid-request")
+    response = client.post("/energy", json={"instances": [[]]}, headers=ACCEPT_EVENTS)
+    problem_of(response, 406, "not-acceptable")
+
+
+def ticket(num: int, steps_done: int, first_row: int = 0) -> Ticket:
+    lane = LaneKey("m", "sample")
+    return Ticket(lane, {}, None, num, 9, steps_done=steps_done, first_row=first_row)
+
+
+def test_a_slow_reader_misses_looks_but_not_the_last() -> None:
+    async def story() -> None:
+        progress = Progress(1, 1000, 1, 1)
+        for step in range(1, 501):
+            progress.show(ticket(1, step), torch.full((1, 1, 4, 4), step / 500))
+        found = progress.read()
+        assert len(found) < 100
+        assert found[-1]["step"] == 500
+        assert picture(found[-1]["preview"]).min() == 255
+        assert progress.read() == []
+
+    play(story())
+
+
+def test_progress_says_how_far_the_rows_are_on_average() -> None:
+    async def story() -> None:
+        progress = Progress(6, 10, None, 6)
+        assert progress.every == 1
+        progress.show(ticket(4, 9), torch.ones(4, 1, 2, 2))
+        progress.show(ticket(2, 6, first_row=4), torch.ones(2, 1, 2, 2))
+        first, second = progress.read()
+        assert (first["step"], second["step"]) == (6, 8)
+        assert first["of"] == 10
+        white = [(picture(look["preview"]) == 255).sum() for look in (first, second)]
+        assert white == [16, 24]
+        assert Progress(6, 784, None, 6).every == 24
+
+    play(story())
+
+
+def test_pictures_hold_the_first_images_of_rows_of_several() -> None:
+    async def story() -> None:
+        x = torch.rand(5, 16, 1, 4, 4)
+        progress = Progress(5, 10, 1, 70)
+        progress.show(ticket(3, 1), x[:3])
+        progress.show(ticket(2, 1, first_row=3), x[3:])
+        last = progress.read()[-1]["preview"]
+        expected = grid(quantise(x.flatten(0, 1)[:MAX_IMAGES]).numpy())[0]
+        assert np.array_equal(picture(last), expected)
+        few = Progress(1, 10, 1, 3)
+        few.show(ticket(1, 1), x[:1])
+        expected = grid(quantise(x[0, :3]).numpy())[0]
+        assert np.array_equal(picture(few.read()[0]["preview"]), expected)
+
+    play(story())
+
+
+@pytest.mark.parametrize("x", [None, torch.zeros(2, 5)])
+def test_what_is_no_picture_is_progress_without_one(x: torch.Tensor | None) -> None:
+    async def story() -> None:
+        progress = Progress(2, 10, 1, 2)
+        progress.show(ticket(2, 4), x)
+        assert progress.read() == [{"step": 4, "of": 10, "preview": None}]
+        progress.show(ticket(2, 5), torch.full((2, 1, 2, 2), torch.nan))
+        assert not picture(progress.read()[0]["preview"])[:, :2].any()
+
+    play(story())
+
+
+def test_failure_and_deadline_are_told_within_the_stream(settings: Settings) -> None:
+    async def story() -> None:
+        slow = {"params": {"num_steps": 10_000}}
+        async with running(settings.model_copy(update={"timeout_s": 0.05})) as client:
+            late = await client.post("/sample", json=slow, headers=ACCEPT_EVENTS)
+            name, data = events_in(late)[-1]
+            assert name == "problem"
+            assert data["type"] == "/problems/deadline-exceeded"
+            assert data["instance"] == late.headers["x-request-id"]
+            assert service_of(client).worker.rows_inside == 0
+            served = service_of(client).store.find(None)
+            service_of(client).worker._engine.lanes[served.lane("sample")].operation = Failing()
+            broken = await client.post("/sample", json={}, headers=ACCEPT_EVENTS)
+            assert [name for name, _ in events_in(broken)] == ["problem"]
+            assert events_in(broken)[0][1]["type"] == "/problems/step-failed"
+
+    play(story())
+
+
+def test_an_unexpected_error_is_told_and_logged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with running(settings) as client:
+            monkeypatch.setattr("service.samples.reply", None)
+            sent: list[dict[str, Any]] = []
+            never = asyncio.Event()
+            await raw_post(client, "/sample", b"{}", JSON_AND_EVENTS, never, sent)
+            content = b"".join(message.get("body", b"") for message in sent)
+            name, data = parsed(content)[-1]
+            assert name == "problem"
+            assert data["type"] == "/problems/internal"
+            assert sent[-1]["more_body"]
+
+    play(story())
+
+
+def test_closing_the_connection_frees_the_rows(settings: Settings) -> None:
+    async def story() -> None:
+        async with running(settings) as client:
+            service, gone = service_of(client), asyncio.Event()
+            sent: list[dict[str, Any]] = []
+            body = {"params": {"num_steps": 10_000}, "num_samples": 4, "progress_every": 1}
+            call = asyncio.create_task(
+                raw_post(client, "/sample", json.dumps(body).encode(), JSON_AND_EVENTS, gone, sent)
+            )
+            await until(lambda: len(sent) > 3)
+            assert service.worker.rows_inside == 4
+            gone.set()
+            await call
+            await until(lambda: service.worker.rows_inside == 0)
+            async with asyncio.timeout(30):
+                line = 'likely_cancelled_total{where="running"} 1.0'
+                while line not in (await client.get("/metrics")).text:
+                    await asyncio.sleep(0)
+            assert {name for name, _ in parsed(sent[1]["body"])} == {"progress"}
+
+    play(story())
+
+
+def test_a_long_wait_is_bridged_by_comments(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(events, "_PING_S", 0.001)
+        async with running(settings) as client:
+            free, never = threading.Event(), asyncio.Event()
+            service_of(client).worker.call(free.wait)
+            sent: list[dict[str, Any]] = []
+            call = asyncio.create_task(
+                raw_post(client, "/sample", b"{}", JSON_AND_EVENTS, never, sent)
+            )
+            await until(lambda: len(sent) > 3)
+            assert {message["body"] for message in sent[1:]} == {b": ping\n\n"}
+            free.set()
+            await call
+            name, data = parsed(b"".join(message.get("body", b"") for message in sent))[-1]
+            assert name == "result"
+            assert len(data["samples"]) == 1
+
+    play(story())
+
+
+def test_the_models_of_these_tests_draw_one_pixel_a_step() -> None:
+    operation = flow("discrete").operations()["sample"]
+    assert operation.num_steps(operation.default_params) == 9
