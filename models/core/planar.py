@@ -15,6 +15,7 @@ from models.core.transforms import Transform
 
 NO_STRETCH = math.log(math.e - 1)
 """Where `stretch` is 1, so that m = 0."""
+_NO_DIRECTION = 1e-12
 
 
 def stretch(raw: Tensor) -> Tensor:
@@ -50,10 +51,11 @@ def planar_inverse(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, 
 
 def _constrained(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """u^ and 1 + w.u^. Shapes: (..., D) x 2 -> (..., D), (...)."""
-    product = (w * u).sum(-1)
-    along = stretch(product)
-    # A direction of length 0 is none: then f is a shift.
-    scale = (along - 1 - product) / w.square().sum(-1).clamp(min=1e-12)
+    product, square = (w * u).sum(-1), w.square().sum(-1)
+    # Of length 0 w is no direction, and f a shift.
+    some = square > _NO_DIRECTION
+    along = torch.where(some, stretch(product), 1 + product)
+    scale = (along - 1 - product) / square.clamp(min=_NO_DIRECTION)
     return u + scale.unsqueeze(-1) * w, along
 
 
