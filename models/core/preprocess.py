@@ -83,8 +83,11 @@ class Preprocessing:
     def _coloured(
         self, image: Image.Image, mode: Literal["L", "RGB"], notes: list[str]
     ) -> Image.Image:
-        if image.mode == mode and "transparency" not in image.info:
-            return image
+        if "transparency" not in image.info:
+            if image.mode == mode:
+                return image
+            if (image.mode, mode) == ("1", "L"):  # the same pixels in fewer bits
+                return image.convert(mode)
         notes.append(f"converted from mode {image.mode} to {mode}")
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             # Pillow clips deep greys at 255 instead of scaling them; 16-bit PNGs open as I;16.

@@ -73,6 +73,8 @@ def test_one_bit_is_black_and_white() -> None:
     image = reopened(Image.fromarray(bits))
     assert image.mode == "1"
     np.testing.assert_array_equal(applied(image), bits * 255)
+    assert GREY.apply(image)[1] == ()
+    assert COLOUR.apply(image)[1] == ("converted from mode 1 to RGB",)
 
 
 def test_colours_become_grey_by_their_luminance() -> None:

@@ -60,7 +60,7 @@ def test_other_modes_are_converted_and_said_so(mode: str, preprocessing: Preproc
     kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
     decoded = decode(file(image, kind), preprocessing)
     assert decoded.pixels.shape == (preprocessing.channels, 8, 8)
-    native = mode == "RGB" and preprocessing is RGB
+    native = (mode == "RGB" and preprocessing is RGB) or (mode == "1" and preprocessing is GREY)
     # A JPEG in YCbCr opens as RGB.
     assert bool(decoded.notes) != (native or (mode == "YCbCr" and preprocessing is RGB))
 
