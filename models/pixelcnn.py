@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.core.coding_pixelcnn import PixelCodec
+from models.core.compress_operations import compression
 from models.core.density import EnergyOf
 from models.core.graphs import Graph
 from models.core.grid import Grid, grid_of
@@ -164,10 +166,13 @@ class Model(GenerativeModel):
             takes_label=self.num_classes > 0,
             likelihood=self.likelihood,
         )
+        _, height, width = self.event_shape
+        codec = PixelCodec(self.net, self.output, self.grid, (height, width))
         return {
             "sample": PixelSample(self, self.net, self.config.temperature),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
+            **compression(self, codec),
         }
 
     def _log_likelihood(self, rows: Rows) -> Rows:

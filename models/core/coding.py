@@ -69,6 +69,8 @@ class Codec(ABC):
 
     num_steps: int
     """Of a decoder."""
+    columns: tuple[str, ...]
+    """What a decoder keeps of each event from step to step."""
 
     @abstractmethod
     def write(self, levels: Tensor, writer: Writer) -> None:
@@ -76,7 +78,7 @@ class Codec(ABC):
 
     @abstractmethod
     def start(self, num: int) -> Rows:
-        """What a decoder keeps of each event before its first step. -> columns (num, ...)."""
+        """The columns before the first step. -> (num, ...) each."""
 
     @abstractmethod
     def read(
@@ -94,6 +96,8 @@ class SequentialCodec(Codec):
 
     An encoder takes the order in which an event gets shortest, and says which it was.
     """
+
+    columns: tuple[str, ...] = ("order",)
 
     def __init__(self, output: Output, num_dims: int, num_orders: int = 1) -> None:
         self.output = output

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from models.core.coding import SequentialCodec
-from models.core.fixed_point import ExactLinear, on_grid, silu
+from models.core.exact import ExactLinear
+from models.core.fixed_point import on_grid, silu
 from models.core.masked import MaskedMLP
 from models.core.operation import Rows
 from models.core.outputs import Output
@@ -24,7 +25,9 @@ Features = Callable[[Tensor, torch.dtype], Tensor]
 
 
 class MaskedCodec(SequentialCodec):
-    """Of a `MaskedMLP` with one or more orders."""
+    """Of a `MaskedMLP` with one or more orders. Column hidden (N, H) has the units so far."""
+
+    columns = (*SequentialCodec.columns, "hidden")
 
     def __init__(self, net: MaskedMLP, output: Output, features: Features, num_orders: int) -> None:
         super().__init__(output, net.num_dims, num_orders)

@@ -16,7 +16,7 @@ from models.core.entropy import Position, Reader, Writer, words_of
 from models.core.grid import Grid
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds, uniform
-from models.core.operation import NoParams, Operation, Rows, run
+from models.core.operation import NoParams, Operation, Rows
 
 
 def compression(model: GenerativeModel, codec: Codec) -> Mapping[str, Operation[Any]]:
@@ -118,9 +118,20 @@ class Decompress(_Coding):
     outputs = ("x",)
 
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
+        """Plain levels in every other row, starting with the first; random bytes in the others."""
         made_up = self._made_up(num, seed)
-        code = run(Compress(self.model, self.codec), made_up, NoParams())
-        return {**code, "num_images": made_up["num_images"]}
+        seeds = row_seeds(seed, num)
+        code = uniform(seeds, torch.ones_like(seeds), (self.width,)).mul(256).to(torch.uint8)
+        levels = self.grid.levels(made_up["x"]).flatten(1).numpy()
+        sizes = [self._plain(count) for count in made_up["num_images"].tolist()]
+        for i, size in enumerate(sizes):
+            if (i + seed) % 2:
+                sizes[i] = size - 1
+            else:
+                plain = np.frombuffer(pack(self.grid, levels[i]), np.uint8)
+                code[i, :size] = torch.from_numpy(plain[:size].copy())
+            code[i, sizes[i] :] = 0
+        return {"code": code, "num_bytes": torch.tensor(sizes), "num_images": made_up["num_images"]}
 
     def num_steps(self, params: NoParams) -> int:
         return self.codec.num_steps
@@ -144,7 +155,6 @@ class Decompress(_Coding):
                 found = unpack(self.grid, code[i, :size].tobytes(), count * self.model.num_dims)
                 levels[i, :count] = torch.from_numpy(found).view(count, -1)
                 plain[i] = True
-        x = self.grid.values(levels).view(num, SEGMENT, *self.model.event_shape).to(device)
         kept = self.codec.start(num * SEGMENT)
         return {
             "step": torch.zeros(num, dtype=torch.int64),
@@ -152,7 +162,7 @@ class Decompress(_Coding):
             "plain": plain,
             "words": torch.from_numpy(words_of(kept_code).view(np.int32)),
             "position": _columns([Position()] * num),
-            "x": x,
+            "levels": levels.to(device),
             **{name: column.unflatten(0, (num, SEGMENT)) for name, column in kept.items()},
         }
 
@@ -168,22 +178,24 @@ class Decompress(_Coding):
         readers, ends = self._readers(rows), counts.cumsum(0).tolist()
         slices = [slice(end - num, end) for end, num in zip(ends, counts.tolist(), strict=True)]
         used = [pair for pair in zip(readers, slices, strict=True) if pair[1].start < pair[1].stop]
-        kept = {name: _taken(rows[name], chosen) for name in self.codec.start(0)}
-        levels = self.grid.levels(_taken(rows["x"], chosen)).flatten(1)
+        kept = {name: _taken(rows[name], chosen) for name in self.codec.columns}
         step = _taken(rows["step"][:, None].expand(-1, SEGMENT), chosen)
-        changed, levels = self.codec.read(kept, levels, step, used)
-        x = self.grid.values(levels).view(-1, *self.model.event_shape)
+        changed, levels = self.codec.read(kept, _taken(rows["levels"], chosen), step, used)
         return {
             **advanced,
             "position": _columns([reader.position for reader in readers]),
             **{
                 name: _put(rows[name], chosen, column)
-                for name, column in {**changed, "x": x}.items()
+                for name, column in {**changed, "levels": levels}.items()
             },
         }
 
+    def preview(self, rows: Rows) -> Tensor:
+        """What is known so far, and level 0 elsewhere. -> (B, SEGMENT, *event)."""
+        return self.grid.values(rows["levels"]).unflatten(2, self.model.event_shape)
+
     def finish(self, rows: Rows) -> Rows:
-        return {"x": rows["x"]}
+        return {"x": self.preview(rows)}
 
     def _readers(self, rows: Rows) -> list[Reader]:
         words = rows["words"].numpy().view(np.uint32)

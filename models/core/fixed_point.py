@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 GRID_BITS = 14
 """Activations are multiples of 2^-GRID_BITS."""
@@ -105,62 +104,3 @@ def _decimal_exp(num: int, bits: int) -> np.ndarray:
         context.prec = 40
         values = [(Decimal(-i) / (1 << bits)).exp() * (1 << 30) for i in range(num)]
         return np.array([int(value.to_integral_value()) for value in values], dtype=np.int64)
-
-
-class ExactLinear(torch.nn.Module):
-    """A linear map of activations on the grid, the same bits in any batch and by any kernel.
-
-    Weights are rounded to multiples of 2^-20, or to a coarser grid where the bound asks for it:
-    sum |w| * REACH below 2^53 units. Raises ValueError if that leaves fewer than 8 bits.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Shapes: weight (O, I), bias (O,)."""
-        super().__init__()
-        self.out_features, self.in_features = weight.shape
-        weight, bits = weight.double(), 20
-        start = weight.new_zeros(len(weight)) if bias is None else bias.double()
-        total = float((weight.abs().sum(1) * REACH + start.abs()).max()) if weight.numel() else 0.0
-        # One more than needed, for what rounding the weights themselves may add.
-        while total * 2.0 ** (bits + GRID_BITS) >= 2.0**52:
-            bits -= 1
-        if bits < 8 or not np.isfinite(total):
-            raise ValueError(f"weights that sum to {total / REACH:.3g} are too large to be exact")
-        unit = 2.0**-bits
-        self.register_buffer("weight", (weight / unit).round() * unit)
-        self.register_buffer("bias", (start / unit).round() * unit)
-
-    def forward(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
-        """All outputs or some, on the grid. Shapes: (..., I) on the grid -> (..., O)."""
-        x = x.clamp(-REACH, REACH)
-        return on_grid(torch.nn.functional.linear(x, self.weight[units], self.bias[units]))
-
-
-class ExactConv2d(torch.nn.Module):
-    """The same of a convolution, as one product of matrices: FFT and Winograd kernels round."""
-
-    def __init__(self, layer: torch.nn.Conv2d) -> None:
-        """Raises ValueError for strides, groups and padding by name, which nothing here uses."""
-        super().__init__()
-        if layer.groups > 1 or set(layer.stride) != {1} or isinstance(layer.padding, str):
-            raise ValueError("accepted are convolutions of stride 1, in one group, padded by 0")
-        self.kernel_size, self.dilation = layer.kernel_size, layer.dilation
-        self.padding = layer.padding
-        # From (O, C, kh, kw) to (O, kh kw C): the taps behind one another, channels inside.
-        weight = layer.weight.movedim(1, -1).flatten(1)
-        self.taps = ExactLinear(weight, layer.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (B, C, H, W) on the grid -> (B, O, H', W')."""
-        x = pad(x.movedim(1, -1), (0, 0, *2 * self.padding[1:], *2 * self.padding[:1]))
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        height, width = x.shape[1] - reach[0], x.shape[2] - reach[1]
-        taps = [
-            x[:, i : i + height, j : j + width]
-            for i in range(0, reach[0] + 1, self.dilation[0])
-            for j in range(0, reach[1] + 1, self.dilation[1])
-        ]
-        return self.taps(torch.cat(taps, -1)).movedim(-1, 1)

@@ -25,6 +25,14 @@ def gate(a: Tensor) -> Tensor:
     return torch.addcmul(f, f, g)
 
 
+class Gate(nn.Module):
+    """`gate` as a module, so that a copy of the network can have another one."""
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Shapes: (..., 2 C) -> (..., C)."""
+        return gate(a)
+
+
 class CausalInput(nn.Module):
     """Pixels to features: v of the rows above, h of the pixels to the left, never the pixel itself.
 
@@ -106,6 +114,7 @@ class GatedLayer(nn.Module):
         )
         self.left = nn.Linear((self.num_taps + 1) * channels, 2 * channels)
         self.mix = nn.Linear(channels, channels)
+        self.gate = Gate()
 
     def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes: v and h (B, H, W, C) -> the same."""
@@ -120,14 +129,14 @@ class GatedLayer(nn.Module):
 
         Shapes: (B, H + past, W + 2 past, C) -> (B, H, W, C).
         """
-        return gate(self.above(rows.movedim(-1, 1)).movedim(1, -1))
+        return self.gate(self.above(rows.movedim(-1, 1)).movedim(1, -1))
 
     def horizontal(self, taps: Tensor) -> Tensor:
         """What h gains, from its taps, the leftmost first, and v.
 
         Shapes: (..., (num_taps + 1) C) -> (..., C).
         """
-        gated = gate(self.left(taps))
+        gated = self.gate(self.left(taps))
         return self.mix(dropout(gated, self.dropout) if self.training else gated)
 
 
