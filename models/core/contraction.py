@@ -26,8 +26,13 @@ class ContractionParams:
 
     tolerance: Annotated[
         float,
-        Field(ge=1e-7, le=0.01, description="largest change a pass at which an inverse stands"),
-    ] = 1e-6
+        Field(
+            ge=1e-8,
+            le=0.01,
+            description="largest change a pass at which a block's inverse stands, relative to the "
+            "largest value there if that is above 1",
+        ),
+    ] = 3e-7
 
 
 P = TypeVar("P", bound=ContractionParams)
