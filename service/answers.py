@@ -95,7 +95,7 @@ class BatchVerdict(BaseModel):
 
 
 class Scored(BaseModel):
-    """The envelope of every scoring answer; `results` are in the order given."""
+    """The envelope of every answer; `results` are in the order given."""
 
     model: str = Field(description="name@version")
     timing_ms: Timing
@@ -161,6 +161,25 @@ class DecodeAnswer(Scored):
     params: dict[str, Any] = Field(description="all parameters as they were used")
     format: Format
     samples: list[Any] = Field(description="null where the model gave no finite number or image")
+
+
+class CompressAnswer(Scored):
+    """Images as one stream."""
+
+    stream: str = Field(description="application/x-likely in base64")
+    num_images: int
+    num_bytes: int = Field(description="of the stream")
+    payload_bytes: int = Field(description="of the codes in it")
+    raw_bytes: int = Field(description="of the values, each in as few whole bits as hold it")
+    bits_per_dim: float = Field(description="bits of the codes for each value")
+
+
+class DecompressAnswer(Scored):
+    """The images of a stream, or the rows of one of vectors; the other is null."""
+
+    num_images: int
+    images: list[str] | None = Field(description="PNGs in base64")
+    instances: list[Any] | None
 
 
 class Problem(BaseModel):

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from service import routes, routes_info, routes_latents
+from service import routes, routes_compression, routes_info, routes_latents
 from service.errors import (
     ClientGone,
     InvalidRequest,
@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = Service(settings)
     app.include_router(routes.router)
     app.include_router(routes_latents.router)
+    app.include_router(routes_compression.router)
     app.include_router(routes_info.router)
     app.add_exception_handler(ServiceError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)

@@ -26,6 +26,7 @@ from service.schemas import Request as Fields
 from service.settings import Settings
 
 NPY, JSON, MULTIPART = "application/x-npy", "application/json", "multipart/form-data"
+STREAM = "application/x-likely"
 PICTURES = (
     "image/png",
     "image/jpeg",
@@ -51,6 +52,7 @@ class Body:
     images: list[bytes] = field(default_factory=list)
     lists: list[Any] | None = None
     npy: bytes | None = None
+    stream: bytes | None = None
 
     def parse(self, schema: type[F]) -> F:
         """The fields, validated. Text fields that the schema does not name are params."""
@@ -107,6 +109,8 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
         body = await _json(data) if kind == JSON else Body()
         if kind == NPY:
             body.npy = data
+        elif kind == STREAM:
+            body.stream = data
         elif kind != JSON:
             body.images = [data]
     for name, value in request.query_params.multi_items():

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.core.operation import Rows
 from service import inputs
 from service.bodies import JSON, MULTIPART, NPY, PICTURES, Body, preferred, read
 from service.errors import InvalidRequest
@@ -56,12 +57,18 @@ class Call(Generic[F]):
         index = inputs.class_index(label, self.served, operation)
         num = num or (self.uploads.num if self.uploads else 1)
         rows = inputs.rows(self.served, operation, seed, num, self.uploads, index)
+        return self.hand_in(operation_name, rows, checked, viewer)
+
+    def hand_in(
+        self, operation_name: str, rows: Rows, params: Any, viewer: Viewer | None = None
+    ) -> Future[Answer]:
+        """The same for rows and params that are ready."""
         try:
-            operation.check(rows, checked)
+            self.served.operation(operation_name).check(rows, params)
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
         lane = self.served.lane(operation_name)
-        return self.service.worker.submit(lane, rows, checked, viewer)
+        return self.service.worker.submit(lane, rows, params, viewer)
 
     async def wait(self, *futures: Future[Answer]) -> list[Answer]:
         """The answers; a hang-up or the deadline cancels the work."""

@@ -46,6 +46,15 @@ def on_grid(x: np.ndarray, grid: Grid) -> np.ndarray:
     return (x / step).round().astype(np.float32) * np.float32(step)
 
 
+def pixels_of(levels: np.ndarray, num_levels: int) -> np.ndarray:
+    """The 8-bit pixels that stand for levels, those that `Preprocessing.to_levels` leaves.
+
+    Shapes: integers (...) -> uint8 (...).
+    """
+    found: np.ndarray = np.round(levels * (255 / (num_levels - 1))).astype(np.uint8)
+    return found
+
+
 def _note(
     notes: list[list[str]],
     before: np.ndarray,

@@ -133,6 +133,13 @@ def zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
     return file.getvalue()
 
 
+def npy(array: np.ndarray) -> bytes:
+    """One array in NumPy's format."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
 def npz(**arrays: np.ndarray) -> bytes:
     """Several arrays in NumPy's format, without pickles."""
     file = io.BytesIO()

@@ -6,12 +6,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.answers import Problem
-from service.bodies import JSON, MULTIPART, NPY, PICTURES
+from service.bodies import JSON, MULTIPART, NPY, PICTURES, STREAM
 from service.events import EVENTS
 from service.samples import NPZ, PNG, ZIP
 from service.schemas import (
     ClassifyRequest,
+    CompressRequest,
     DecodeRequest,
+    DecompressRequest,
     EncodeRequest,
     EnergyRequest,
     LogLikelihoodRequest,
@@ -30,8 +32,14 @@ REQUESTS: dict[str, type[Request]] = {
     "/classify": ClassifyRequest,
     "/encode": EncodeRequest,
     "/decode": DecodeRequest,
+    "/compress": CompressRequest,
+    "/decompress": DecompressRequest,
 }
-_IN: dict[str, dict[str, Any]] = {"/sample": {}, "/decode": {NPY: _BINARY}}
+_IN: dict[str, dict[str, Any]] = {
+    "/sample": {},
+    "/decode": {NPY: _BINARY},
+    "/decompress": {STREAM: _BINARY},
+}
 """Bodies beside JSON, of those that do not take events."""
 _PICTURES_OUT = {PNG: _BINARY, ZIP: _BINARY, NPZ: _BINARY}
 _EVENTS = {"schema": {"type": "string", "description": "events progress, then result or problem"}}
@@ -39,6 +47,8 @@ _OUT = {
     "/sample": {**_PICTURES_OUT, EVENTS: _EVENTS},
     "/decode": _PICTURES_OUT,
     "/encode": {NPZ: _BINARY},
+    "/compress": {STREAM: _BINARY},
+    "/decompress": {PNG: _BINARY, ZIP: _BINARY, NPY: _BINARY, EVENTS: _EVENTS},
 }
 _POST_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 _GET_STATUSES = {
@@ -48,7 +58,7 @@ _GET_STATUSES = {
     "/health/ready": (503,),
     "/problems/{slug}": (404, 422),
 }
-_IN_BODY_ONLY = ("images", "instances", "latents", "params")
+_IN_BODY_ONLY = ("images", "instances", "latents", "params", "stream")
 
 
 def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:

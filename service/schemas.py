@@ -155,3 +155,18 @@ class DecodeRequest(Request):
     @property
     def lists(self) -> list[Any] | None:
         return self.latents
+
+
+class CompressRequest(EventRequest):
+    """What to compress."""
+
+
+class DecompressRequest(Request):
+    """What to decompress; the stream says by which model."""
+
+    stream: str | None = Field(
+        None,
+        description="an answer of /compress in base64",
+        json_schema_extra={"contentEncoding": "base64"},
+    )
+    progress_every: ProgressEvery = None

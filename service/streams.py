@@ -8,7 +8,7 @@ length before them; numbers are LEB128, seven bits a byte and the lowest first.
 import zlib
 from dataclasses import dataclass
 
-from service.errors import DamagedStream, NotAStream, UnknownStreamFormat
+from service.errors import DamagedStream, NotAStream, TooManyRows, UnknownStreamFormat
 
 MAGIC = b"\xf5LK\n"
 """Its first byte is in no UTF-8 text, and its last one suffers where files are taken for text."""
@@ -21,7 +21,7 @@ _MAX_TEXT, _MAX_AXES, _MAX_NUMBER_BYTES = 64, 8, 5
 
 @dataclass(frozen=True)
 class Stream:
-    """What a stream says; `unpack(stream.pack()) == stream`."""
+    """What a stream says, packed and unpacked."""
 
     model: str
     """Name of the bundle."""
@@ -33,7 +33,7 @@ class Stream:
     num_levels: int
     num_images: int
     segments: tuple[bytes, ...]
-    """Codes of up to IMAGES_PER_SEGMENT images each; all but the last are full."""
+    """Codes of up to IMAGES_PER_SEGMENT images each; all but the last are full of them."""
 
     @property
     def needs(self) -> str:
@@ -75,10 +75,10 @@ def num_segments(num_images: int) -> int:
     return -(-num_images // IMAGES_PER_SEGMENT)
 
 
-def unpack(data: bytes) -> Stream:
+def unpack(data: bytes, max_images: int) -> Stream:
     """Read a stream; nothing is allocated on the word of a length in it.
 
-    Raises NotAStream, UnknownStreamFormat, or DamagedStream, which says what is wrong.
+    Raises NotAStream, UnknownStreamFormat, TooManyRows, or DamagedStream, which says what is wrong.
     """
     if not data.startswith(MAGIC):
         raise NotAStream(f"it begins with {data[: len(MAGIC)]!r}: accepted is {MAGIC!r}")
@@ -93,12 +93,11 @@ def unpack(data: bytes) -> Stream:
         raise DamagedStream(f"{num_axes} axes: accepted are at most {_MAX_AXES}")
     shape = tuple(reader.number() for _ in range(num_axes))
     num_levels, num_images = reader.number(), reader.number()
-    # Each segment takes at least a byte for its length and a byte of code.
-    if num_images == 0 or 2 * num_segments(num_images) > reader.num_left:
+    if num_images == 0 or num_segments(num_images) > reader.num_left:
         raise DamagedStream(f"{num_images} images in {reader.num_left} bytes cannot be")
+    if num_images > max_images:
+        raise TooManyRows(f"{num_images} images: accepted are at most {max_images}")
     lengths = [reader.number() for _ in range(num_segments(num_images))]
-    if min(lengths) == 0:
-        raise DamagedStream("a segment is empty")
     segments = tuple(reader.take(length) for length in lengths)
     if reader.num_left:
         raise DamagedStream(f"{reader.num_left} bytes too many")

@@ -21,6 +21,7 @@ from service.app import create_app
 from service.logs import configure
 from service.settings import Settings
 from service.state import Service
+from tests.service.coders import save_coders
 from tests.service.flows import save_flows
 from tests.service.models import images, inputs, tiny_model
 
@@ -161,5 +162,15 @@ def flows(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("flows")
     save_flows(folder)
     update = {"bundles": (str(folder),), "default_model": "pixels"}
+    with client_of(settings.model_copy(update=update)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def coders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of an app with models that compress; see `CODERS` for their names."""
+    folder = tmp_path_factory.mktemp("coders")
+    save_coders(folder)
+    update = {"bundles": (str(folder),), "default_model": "bits", "max_images": 80}
     with client_of(settings.model_copy(update=update)) as client:
         yield client

@@ -27,7 +27,10 @@ CHECKS = [
 ]
 
 
-@schemathesis.serializer("application/x-npy", "image/bmp", "image/tiff")
+SCORES_AND_SAMPLES = ("/sample", "/log_likelihood", "/energy", "/ood_score", "/classify")
+
+
+@schemathesis.serializer("application/x-npy", "application/x-likely", "image/bmp", "image/tiff")
 def _as_it_is(_: Any, value: Any) -> bytes:
     """Binary bodies that schemathesis does not know by itself."""
     return value if isinstance(value, bytes) else str(value).encode()
@@ -46,7 +49,7 @@ def test_requests_from_the_schema(case: Any, client: Client, flows: Client) -> N
         _make_short(kwargs["json"])
     names = ("method", "url", "headers", "params", "data", "json", "files", "cookies")
     request = requests.Request(**{n: kwargs[n] for n in names if n in kwargs}).prepare()
-    able = flows if case.operation.path in ("/encode", "/decode") else client
+    able = client if case.operation.path in SCORES_AND_SAMPLES else flows
     response = able.request(
         str(request.method),
         str(request.url),
@@ -79,5 +82,14 @@ def test_every_endpoint_documents_its_forms(client: Client) -> None:
     assert {p["name"] for p in latents["parameters"]} == {"model", "format"}
     encoded = paths["/encode"]["post"]["responses"]["200"]["content"]
     assert set(encoded) == {"application/json", "application/x-npz"}
+    stream = "application/x-likely"
+    small = paths["/compress"]["post"]["responses"]["200"]["content"]
+    assert set(small) == {"application/json", stream}
+    back = paths["/decompress"]["post"]
+    assert set(back["requestBody"]["content"]) == {"application/json", stream}
+    assert set(back["responses"]["200"]["content"]) == {
+        "application/json", "application/x-npy", "application/zip", "image/png", "text/event-stream"
+    }  # fmt: skip
+    assert {p["name"] for p in back["parameters"]} == {"model", "progress_every"}
     names = {p["name"] for p in paths["/ood_score"]["post"]["parameters"]}
     assert names == {"model", "alpha", "score"}

@@ -2,13 +2,14 @@
 
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from service import streams
-from service.errors import DamagedStream, NotAStream, UnknownStreamFormat
+from service.errors import DamagedStream, NotAStream, TooManyRows, UnknownStreamFormat
 from service.streams import FORMAT, IMAGES_PER_SEGMENT, MAGIC, Stream, num_segments, unpack
 
 SOUND = Stream(
@@ -36,8 +37,13 @@ def stream(draw: st.DrawFn) -> Stream:
         event_shape=tuple(draw(st.lists(NUMBERS, max_size=8))),
         num_levels=draw(NUMBERS),
         num_images=num_images,
-        segments=tuple(draw(st.lists(st.binary(min_size=1), min_size=num, max_size=num))),
+        segments=tuple(draw(st.lists(st.binary(), min_size=num, max_size=num))),
     )
+
+
+def read(data: bytes) -> Stream:
+    """With the limit of these tests."""
+    return unpack(data, 1000)
 
 
 def signed(body: bytes) -> bytes:
@@ -54,7 +60,7 @@ def head(*numbers: bytes, format_: int = FORMAT) -> bytes:
 @given(stream())
 @settings(max_examples=100, deadline=None)
 def test_what_is_packed_is_read_again(packed: Stream) -> None:
-    assert unpack(packed.pack()) == packed
+    assert read(packed.pack()) == packed
 
 
 def test_the_bytes_of_the_format_stay_what_they_are() -> None:
@@ -82,7 +88,7 @@ def test_a_changed_byte_is_seen(packed: Stream, data: st.DataObject) -> None:
     other = data.draw(st.integers(0, 255))
     assume(other != sound[place])
     with pytest.raises((DamagedStream, NotAStream, UnknownStreamFormat)):
-        unpack(sound[:place] + bytes((other,)) + sound[place + 1 :])
+        read(sound[:place] + bytes((other,)) + sound[place + 1 :])
 
 
 @given(stream(), st.data())
@@ -94,39 +100,39 @@ def test_missing_and_added_bytes_are_seen(packed: Stream, data: st.DataObject) -
     more = data.draw(st.binary(min_size=1))
     for damaged in (sound[:start], sound[:start] + sound[end:], sound + more):
         with pytest.raises((DamagedStream, NotAStream, UnknownStreamFormat)):
-            unpack(damaged)
+            read(damaged)
 
 
 @given(st.binary())
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_refused_and_nothing_else_happens(junk: bytes) -> None:
     for data in (junk, MAGIC + junk, head(junk), signed(MAGIC + b"\1" + junk)):
-        with suppress(NotAStream, UnknownStreamFormat, DamagedStream):
-            assert unpack(data).pack() == data
+        with suppress(NotAStream, UnknownStreamFormat, DamagedStream, TooManyRows):
+            assert read(data).pack() == data
 
 
 def test_every_truncation_is_damage() -> None:
     sound = SOUND.pack()
     for size in range(len(MAGIC), len(sound)):
         with pytest.raises(DamagedStream):
-            unpack(sound[:size])
+            read(sound[:size])
     for size in range(len(MAGIC)):
         with pytest.raises(NotAStream):
-            unpack(sound[:size])
+            read(sound[:size])
 
 
 def test_other_files_are_no_streams() -> None:
     for data in (b"\x89PNG\r\n\x1a\n", b"PK\3\4", b"", b"\xf5LK\r\n" + SOUND.pack()[4:]):
         with pytest.raises(NotAStream, match="accepted is"):
-            unpack(data)
+            read(data)
 
 
 def test_later_formats_are_told_from_damage() -> None:
     for format_ in (FORMAT + 1, 255):
         with pytest.raises(UnknownStreamFormat, match=f"format {format_}: accepted is {FORMAT}"):
-            unpack(head(b"what it holds is not known", format_=format_))
+            read(head(b"what it holds is not known", format_=format_))
     with pytest.raises(DamagedStream, match="format 0"):
-        unpack(head(b"\1\1\2\1\1c", format_=0))
+        read(head(b"\1\1\2\1\1c", format_=0))
 
 
 @pytest.mark.parametrize(
@@ -135,11 +141,10 @@ def test_later_formats_are_told_from_damage() -> None:
         (b"\1\1\2\0", "0 images"),
         (b"\1\1\2\0\1c", "0 images"),
         (b"\1\1\2\1", "1 images in 0 bytes"),
-        (b"\1\1\2\1\0\0", "empty"),
         (b"\1\1\2\1\2c", "truncated: at least 1 bytes"),
         (b"\1\1\2\1\1cc", "1 bytes too many"),
-        (b"\1\1\2\x11\1c", "17 images in 2 bytes"),
-        (b"\1\1\2\x11\1\1c", "17 images in 3 bytes"),
+        (b"\1\1\2\x11\1", "17 images in 1 bytes"),
+        (b"\1\1\2\x11\1\1c", "truncated: at least 1 bytes"),
         (b"\1\1\2\xff\xff\xff\xff\x7f\1c", "images in 2 bytes"),
         (b"\1\1\2\1\xff\xff\xff\xff\x7f", "truncated: at least 34359738367 bytes"),
         (b"\1\1\2\1\xff\xff\xff\xff\xff\1c", "number is too long"),
@@ -151,16 +156,29 @@ def test_later_formats_are_told_from_damage() -> None:
 )
 def test_what_cannot_be_is_refused_by_name(rest: bytes, says: str) -> None:
     with pytest.raises(DamagedStream, match=says):
-        unpack(head(rest))
+        read(head(rest))
+
+
+def test_too_many_images_are_refused_before_their_lengths_are_read() -> None:
+    full = replace(SOUND, num_images=1000, segments=(b"c",) * 63)
+    assert read(full.pack()) == full
+    more = replace(SOUND, num_images=1001, segments=(b"c",) * 63)
+    with pytest.raises(TooManyRows, match="at most 1000"):
+        read(more.pack())
+
+
+def test_an_empty_code_is_a_code() -> None:
+    none = replace(SOUND, segments=(b"", b""))
+    assert read(none.pack()) == none
 
 
 def test_names_are_short_and_ascii() -> None:
     long = signed(MAGIC + b"\1\x41" + b"m" * 65 + bytes(6) + b"\1b\1\1\2\1\1c")
     with pytest.raises(DamagedStream, match="65 letters"):
-        unpack(long)
+        read(long)
     for bad in (b"\n", b"\x7f", b"\xe9", b"\0"):
         with pytest.raises(DamagedStream, match="ASCII"):
-            unpack(signed(MAGIC + b"\1\1" + bad + bytes(6) + b"\1b\1\1\2\1\1c"))
+            read(signed(MAGIC + b"\1\1" + bad + bytes(6) + b"\1b\1\1\2\1\1c"))
 
 
 def test_absurd_lengths_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,5 +192,5 @@ def test_absurd_lengths_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams._Reader, "take", counted)
     many = b"\1\1\2\xff\xff\xff\xff\x7f" + b"\1" * 1000
     with pytest.raises(DamagedStream):
-        unpack(head(many))
+        read(head(many))
     assert len(taken) < 20
