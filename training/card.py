@@ -10,7 +10,12 @@ from training.data import Dataset
 
 
 def model_card(
-    bundle: Bundle, data: Dataset, num_parameters: int, model: GenerativeModel, trajectory: bool
+    bundle: Bundle,
+    data: Dataset,
+    num_parameters: int,
+    model: GenerativeModel,
+    trajectory: bool,
+    fitted_to_data: bool = True,
 ) -> str:
     """Markdown for a person; every figure comes from the bundle's metrics."""
     default = next(iter(bundle.calibrations), None)
@@ -32,8 +37,13 @@ def model_card(
         f"- Split: {data.split_rule}.",
         f"- Events: {sizes}.",
         *_binarisation(bundle),
-        "- Weights were fitted on the train split alone; calibration events met no gradient and no "
-        "early stopping; all figures below are of the test split.",
+        (
+            "- Weights were fitted on the train split alone; calibration"
+            if fitted_to_data
+            else "- Weights met no data: they were fitted to a density known up to its constant, "
+            "by reverse KL over the flow's own samples. Calibration"
+        )
+        + " events met no gradient and no early stopping; all figures below are of the test split.",
         "",
         "## Figures",
         "",
@@ -42,6 +52,7 @@ def model_card(
         *(f"| {name} | {_shown(value)} |" for name, value in bundle.metrics.items()),
         "",
         *_likelihood_notes(model),
+        *_divergence_notes(bundle),
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
         "guessing, below it the score ranks them the wrong way round). `file_size` and "
         "`brightness` need no model (small files and bright images count as strange; near 0 the "
@@ -121,6 +132,20 @@ def _likelihood_notes(model: GenerativeModel) -> list[str]:
     if isinstance(model, FlowModel):
         notes += ["`inverse_error` compares f^-1(f(y)) with y at the shipped weights."]
     return [" ".join(notes), ""]
+
+
+def _divergence_notes(bundle: Bundle) -> list[str]:
+    if "reverse_kl_nats" not in bundle.metrics:
+        return []
+    return [
+        "`reverse_kl` is KL(flow || target), a mean over samples of the flow, and `forward_kl` is "
+        "KL(target || flow), by quadrature: the first hardly minds a mode that is left out, the "
+        "second does. What training minimises is `reverse_kl_up_to_log_z`, which would be "
+        "-`target_log_z` at best. `mass_in_the_box` is the integral of the flow's density where "
+        "the target lies. The picture has the target at the left, the flow's density in the middle "
+        "and its samples at the right.",
+        "",
+    ]
 
 
 def _shown(value: float) -> str:

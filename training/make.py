@@ -16,7 +16,7 @@ from models.core.families import family
 from models.core.model import GenerativeModel
 from models.core.nets import count_parameters
 from models.core.preprocess import Preprocessing
-from training import evaluate, report
+from training import evaluate, plane, report
 from training.calibrate import calibrate
 from training.card import model_card
 from training.data import Dataset, load, load_test
@@ -78,6 +78,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
         count_parameters(model.requires_grad_(True)),
         model,
         "report/trajectory.png" in pictures,
+        recipe.objective.sees_data,
     )
     extras = {
         **pictures,
@@ -106,6 +107,7 @@ def _metrics(
     if isinstance(model, EnergyModel):
         metrics |= estimate_log_z(model, recipe.ais_chains, recipe.ais_steps)
     metrics |= likelihood(model, data.splits["train"], test)
+    metrics |= plane.divergences(model, data)
     return metrics
 
 

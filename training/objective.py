@@ -24,6 +24,9 @@ class Objective(ABC):
     validates: bool = False
     """Whether the model's own loss on the validation split says which weights are best."""
 
+    sees_data: bool = True
+    """Whether anything of the model comes from the train split."""
+
     def __init__(self, model: Any, train: Split, seed: int) -> None:
         self.model: Any = model
         self.train = train

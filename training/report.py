@@ -18,6 +18,7 @@ from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.ood import SCORES, Calibration
 from models.core.operation import run
+from training import plane
 from training.calibrate import scores
 from training.data import Dataset
 from training.evaluate import ALPHA, Panel
@@ -53,7 +54,10 @@ def histogram(
 
 
 def samples(model: GenerativeModel, data: Dataset) -> dict[str, bytes]:
-    """The pictures of samples, by file name: grids of images and how they came about, or a plot."""
+    """The pictures of samples, by file name: grids of images and how they came about, or a
+    plot."""
+    if model.event_shape == (2,):
+        return {"samples.png": _png(plane.picture(model, data))}
     if len(model.event_shape) != 3:
         return {"samples.png": pairs(model, data)}
     found = {"samples.png": sample_grid(model)}

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pooch
 
+from models.core.targets import TARGETS
 from training.readers import DataError, Raw, raw_idx, raw_npz, raw_zip
 
 DATA_VARIABLE = "LIKELY_DATA"
+_NUM_DRAWN = 20_000
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ def _breast_cancer(_paths: tuple[Path, ...], wanted: str) -> Raw:
     rows = np.flatnonzero(table.target_names[table.target] == wanted)
     features = tuple(str(name) for name in table.feature_names)
     return Raw(table.data[rows], np.zeros(len(rows), np.int64), (wanted,), feature_names=features)
+
+
+def _drawn(_paths: tuple[Path, ...], target: str) -> Raw:
+    x = TARGETS[target].draw(_NUM_DRAWN).numpy()
+    return Raw(x, np.zeros(len(x), np.int64), (target,), feature_names=("x_1", "x_2"))
 
 
 def _mnist_like(folder: str, home: str, *sha256: str) -> tuple[File, ...]:
@@ -212,4 +219,14 @@ SOURCES: dict[str, Source] = {
     "breast-cancer-malignant": Source(
         (), partial(_breast_cancer, wanted="malignant"), _BREAST_CANCER
     ),
+    **{
+        name: Source(
+            (),
+            partial(_drawn, target=name),
+            f"{_NUM_DRAWN:,} pairs drawn by rejection sampling, always the same, from the density "
+            f"{name} of models/core/targets.py (Rezende and Mohamed 2015, arXiv:1505.05770)",
+        )
+        for name in TARGETS
+        if name.startswith("potential-")
+    },
 }

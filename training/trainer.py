@@ -63,7 +63,8 @@ def fit(
     torch.set_num_threads(recipe.num_threads)
     torch.manual_seed(recipe.seed)
     model.train()
-    model.initialise(as_events(train.x[:_INITIAL]))
+    if recipe.objective.sees_data:
+        model.initialise(as_events(train.x[:_INITIAL]))
     untrained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     while True:
         model.load_state_dict(untrained)  # a run may diverge before its first checkpoint
