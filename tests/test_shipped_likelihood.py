@@ -45,7 +45,7 @@ def _paths() -> list[Path]:
 def shipped(path: Path) -> Shipped:
     """The bundle as the service reads it."""
     bundle = load(path)
-    data = path.name.partition("_")[2] if "linear_flow" not in path.name else "digits"
+    data = path.name.removeprefix(f"{bundle.family}_")
     form = bundle.preprocessing
     for name, file in SAMPLES.items():
         if form is not None and data.startswith(name):
