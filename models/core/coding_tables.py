@@ -22,7 +22,7 @@ def cumulative(output: Output, params: Tensor) -> Tensor:
     """
     level = torch.arange(output.num_levels - 1, device=params.device)
     below = _mass(output, params, level.expand(*params.shape[:-1], -1))
-    inner = _scaled(below, level + 1, output.num_levels)
+    inner = scaled(below, level + 1, output.num_levels)
     ends = inner.new_zeros(*inner.shape[:-1], 1)
     return torch.cat([ends, inner, ends + TOTAL], -1)
 
@@ -34,13 +34,13 @@ def interval(output: Output, params: Tensor, level: Tensor) -> tuple[Tensor, Ten
     """
     ends = torch.stack([level - 1, level], -1)
     found = _mass(output, params, ends.clamp(0, output.num_levels - 2))
-    scaled = _scaled(found, ends + 1, output.num_levels)
-    left = torch.where(level == 0, 0.0, scaled[..., 0])
-    right = torch.where(level == output.num_levels - 1, float(TOTAL), scaled[..., 1])
+    counts = scaled(found, ends + 1, output.num_levels)
+    left = torch.where(level == 0, 0.0, counts[..., 0])
+    right = torch.where(level == output.num_levels - 1, float(TOTAL), counts[..., 1])
     return left, right - left
 
 
-def _scaled(share: Tensor, num_below: Tensor, num_levels: int) -> Tensor:
+def scaled(share: Tensor, num_below: Tensor, num_levels: int) -> Tensor:
     """The share of `num_below` levels as a count of TOTAL, in which each level has its LEAST."""
     free = TOTAL - LEAST * num_levels
     # Rounded correctly, product and floor keep the order, so no frequency is below LEAST.
@@ -58,9 +58,14 @@ def _mass(output: Output, params: Tensor, level: Tensor) -> Tensor:
     return total.gather(-1, level) / total[..., -1:]
 
 
+def mixture_weights(logit: Tensor) -> Tensor:
+    """Whole numbers in proportion to the components' probabilities. Shapes: (..., K) -> same."""
+    return (exp(logit - logit.amax(-1, keepdim=True)) * _WEIGHT).floor()
+
+
 def _mixture_mass(output: LogisticMixture, params: Tensor, level: Tensor) -> Tensor:
     logit, mean, log_scale = (part.unsqueeze(-2) for part in params.chunk(3, -1))
-    weight = (exp(logit - logit.amax(-1, keepdim=True)) * _WEIGHT).floor()
+    weight = mixture_weights(logit)
     # 1 / scale = e^7 exp(-7 - log_scale), of which the first factor is e^7 to eight digits.
     inverse = exp(_NARROWEST - log_scale.clamp(_NARROWEST, _WIDEST)) / ONE * 1096.6331584
     border = (2 * level + 2 - output.num_levels).double() / (output.num_levels - 1)

@@ -101,10 +101,13 @@ class Compress(_Coding):
     def _code(self, levels: Tensor) -> bytes:
         """Of one segment. Shapes: int64 (n, D)."""
         writer = Writer()
-        self.codec.write(levels, writer)
-        code = writer.finish()
-        if len(code) < self._plain(len(levels)):
-            return code
+        try:
+            self.codec.write(levels, writer)
+            code = writer.finish()
+            if len(code) < self._plain(len(levels)):
+                return code
+        except OverflowError:  # the codec has no symbol for these
+            pass
         return pack(self.grid, levels.flatten().cpu().numpy())
 
 

@@ -46,8 +46,8 @@ class ExactLinear(nn.Module):
         self.register_buffer("bias", (start / unit).round() * unit)
 
     def forward(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
-        """All outputs or some, on the grid. Shapes: (..., I) on the grid -> (..., O)."""
-        x = x.clamp(-REACH, REACH)
+        """All outputs or some, on the grid as the inputs. Shapes: (..., I) -> (..., O)."""
+        x = on_grid(x).clamp_(-REACH, REACH)
         return on_grid(linear(x, self.weight[units], self.bias[units]))
 
 
@@ -66,7 +66,7 @@ class ExactConv2d(nn.Module):
         self.taps = ExactLinear(weight, layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (B, C, H, W) on the grid -> (B, O, H', W')."""
+        """Shapes: (B, C, H, W) -> (B, O, H', W')."""
         x = pad(x.movedim(1, -1), (0, 0, *2 * self.padding[1:], *2 * self.padding[:1]))
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         height, width = x.shape[1] - reach[0], x.shape[2] - reach[1]
@@ -105,9 +105,9 @@ _TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
 
 
 def exact(network: M) -> M:
-    """A copy in which all layers are exact, for inputs on the grid.
+    """A copy in which all layers are exact.
 
-    What it is besides layers must be sums, clamps, and moving numbers about: they keep to the grid.
+    What it is besides layers must be correctly rounded, number by number: sums, products, clamps.
     Raises ValueError for weights that are too large.
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
