@@ -31,8 +31,8 @@ class ExactLinear(nn.Module):
         """Shapes: weight (O, I), bias (O,)."""
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        weight = weight.double()
-        start = weight.new_zeros(len(weight)) if bias is None else bias.double()
+        weight = weight.detach().double()
+        start = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
         # One unit of every term for what rounding the weights themselves may add.
         terms = weight.abs().sum(1) * REACH + start.abs() + weight.shape[1] + 1
         largest = float(terms.max()) if len(weight) else 1.0
