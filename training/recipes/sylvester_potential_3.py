@@ -6,13 +6,13 @@ from training.reverse_kl import ReverseKL
 
 RECIPE = Recipe(
     family="sylvester",
-    config=Config(num_blocks=16),
+    config=Config(num_blocks=32),
     dataset="potential-3",
     objective=ReverseKL,
     objective_settings={
         "target": "potential-3",
-        "num_updates": 3000,
-        "batch_size": 512,
+        "num_updates": 2500,
+        "batch_size": 256,
         "rate": 5e-3,
         "anneal_steps": 500,
     },
