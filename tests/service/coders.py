@@ -1,6 +1,7 @@
 """Tiny bundles of models that compress: few levels and many, in grey and colour, and counts."""
 
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ CODERS: dict[str, tuple[str, dict[str, Any]]] = {
 PICTURES = [name for name in CODERS if name != "counts"]
 
 
+@cache
 def coder(name: str) -> GenerativeModel:
-    """The model of a bundle, always the same."""
+    """The model of a bundle, always the same; nobody may change it."""
     which, config = CODERS[name]
     return random_model(which, **config)
 

@@ -192,7 +192,7 @@ def spoilt(sound: bytes, random: np.random.Generator) -> bytes:
         sound[:i] + sound[j:] + sound[i:j],
         junk,
         sound[:4] + junk,
-        png_of(pixels("bits", 1)[0]),
+        file(BITS),
     )
     return kinds[random.integers(len(kinds))]
 
