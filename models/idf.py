@@ -43,9 +43,13 @@ class Config:
     num_groups: int = 4
     """Of the channels of a scale, coded one after the other, each given those before it."""
     flow_steps: int = 1
-    """Couplings of each scale, a fixed permutation of the channels between them."""
+    """Couplings of each scale, a fixed permutation of the channels between them; with 0 the latents
+    are the pixels themselves."""
     num_parts: int = 4
     """Of a coupling: 2 as in IDF, 4 as in general invertible transformations."""
+    shift: float = 1.0
+    """How many levels a coupling's network moves a latent by when it says 1; few, since the gradient
+    through rounding is biased, and latents that jump about undo what the priors have learned."""
     channels: int = 8
     """Width of the couplings' networks."""
     num_blocks: int = 1
@@ -116,11 +120,9 @@ class Model(GenerativeModel):
         num_channels, *sides = self.part_shape(index)
         num_out = 3 * config.num_components * num_channels
         if index == 0:
-            return Table(num_out, (sides[0], sides[1]))
+            return Table(num_out, sides)
         num_given = self._place(index)[1] * num_channels
-        return PlaceNet(
-            num_given, num_out, (sides[0], sides[1]), config.prior_channels, config.prior_blocks
-        )
+        return PlaceNet(num_given, num_out, sides, config.prior_channels, config.prior_blocks)
 
     def latents(self, levels: Tensor) -> list[Latent]:
         """The parts of z, the first coded (deepest) first. Shapes: (B, C, H, W)."""
@@ -160,10 +162,9 @@ class Model(GenerativeModel):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Of pixels, exact. Shapes: (B, C, H, W) in [0, 1] -> (B,), nats."""
-        total = x.new_zeros(x.shape[0])
-        for index, (z, given) in enumerate(self.latents(self.levels(x))):
-            total = total + self.prior(index, given).log_prob(z).flatten(1).sum(1)
-        return total
+        parts = enumerate(self.latents(self.levels(x)))
+        every = [self.prior(i, given).log_prob(z).flatten(1).sum(1) for i, (z, given) in parts]
+        return torch.stack(every).sum(0)
 
     def levels(self, x: Tensor) -> Tensor:
         """Whole numbers 0 .. num_levels - 1 in the dtype of x. Shapes: (B, C, H, W), the same."""
@@ -179,21 +180,24 @@ class Model(GenerativeModel):
 
         Numbers that are not whole are rounded first.
         """
-        sizes = [torch.Size(self.part_shape(index)).numel() for index in range(self.num_parts)]
         known = self.start(z.shape[0])
-        for index, part in enumerate(z.round().split(sizes, 1)):
-            known = self.join(index, known, part.unflatten(1, self.part_shape(index)))
+        for index, part in enumerate(self._parts(z.round())):
+            known = self.join(index, known, part)
         return known
 
     def draw(self, u: Tensor, temperature: Tensor) -> Tensor:
         """Levels of samples, which may lie out of range. Shapes: u in [0, 1) (B, D, 2), (B,)."""
-        sizes = [torch.Size(self.part_shape(index)).numel() for index in range(self.num_parts)]
         known = self.start(u.shape[0])
-        for index, part in enumerate(u.split(sizes, 1)):
-            noise = part.unflatten(1, self.part_shape(index))
-            z = self.prior(index, known).sample(noise, temperature.view(-1, 1, 1, 1))
+        for index, part in enumerate(self._parts(u)):
+            z = self.prior(index, known).sample(part, temperature.view(-1, 1, 1, 1))
             known = self.join(index, known, z)
         return known
+
+    def _parts(self, vectors: Tensor) -> list[Tensor]:
+        """Shapes: (B, D, ...) -> each part's (B, c, h, w, ...)."""
+        shapes = [self.part_shape(index) for index in range(self.num_parts)]
+        parts = vectors.split([torch.Size(shape).numel() for shape in shapes], 1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Minus log_prob; the gradient passes through all rounding. -> (B,), nats."""
@@ -222,9 +226,11 @@ class Model(GenerativeModel):
 def _check(config: Config) -> None:
     if len(config.event_shape) != 3:
         raise ValueError(f"event_shape {config.event_shape}: accepted are images (C, H, W)")
-    for name in ("num_scales", "num_components"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} {getattr(config, name)}: accepted are 1 and more")
+    if config.shift <= 0:
+        raise ValueError(f"shift {config.shift}: accepted are positive numbers")
+    for name, least in (("num_scales", 1), ("num_components", 1), ("flow_steps", 0)):
+        if getattr(config, name) < least:
+            raise ValueError(f"{name} {getattr(config, name)}: accepted are {least} and more")
     for name in ("num_groups", "num_parts"):
         if getattr(config, name) not in (2, 4):
             raise ValueError(f"{name} {getattr(config, name)}: accepted are 2 and 4")
@@ -233,16 +239,12 @@ def _check(config: Config) -> None:
 def _flow(config: Config, shape: tuple[int, int, int], index: int) -> IntegerChain:
     """The couplings of one scale."""
     num_channels, *sides = shape
-    network = partial(
-        PlaceNet,
-        sides=(sides[0], sides[1]),
-        channels=config.channels,
-        num_blocks=config.num_blocks,
-    )
+    width, depth = config.channels, config.num_blocks
+    network = partial(PlaceNet, sides=sides, channels=width, num_blocks=depth)
+    unit = (config.num_levels - 1) / 2
     parts: list[IntegerMap] = []
     for step in range(config.flow_steps):
         if step:
             parts.append(Permute(permutation(num_channels, config.seed, step, stream=index)))
-        unit = (config.num_levels - 1) / 2
-        parts.append(IntegerCoupling(num_channels, config.num_parts, network, unit))
+        parts.append(IntegerCoupling(num_channels, config.num_parts, network, unit, config.shift))
     return IntegerChain(parts)

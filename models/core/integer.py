@@ -87,8 +87,8 @@ class IntegerCoupling(IntegerMap):
     """Each part of the channels in turn moves by what a network sees in all others.
 
     x_a + round t_a(x_b), then x_b + round t_b(y_a) for two parts; with four, t_a sees x_b, x_c and
-    x_d, t_b sees y_a, x_c and x_d, and so on. `unit` is how many levels a network's 1 stands for,
-    in what it sees and in what it says.
+    x_d, t_b sees y_a, x_c and x_d, and so on. A network sees `unit` levels as 1 and moves by
+    `shift` levels when it says 1.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class IntegerCoupling(IntegerMap):
         num_parts: int,
         network: Callable[[int, int], nn.Module],
         unit: float,
+        shift: float,
     ) -> None:
         """`network(num_in, num_out)` maps (B, num_in, H, W) to (B, num_out, H, W).
 
@@ -106,7 +107,7 @@ class IntegerCoupling(IntegerMap):
         if num_parts < 2 or num_channels % num_parts:
             raise ValueError(f"{num_channels} channels do not fall into {num_parts} equal parts")
         self.num_parts = num_parts
-        self.unit = unit
+        self.unit, self.shift = unit, shift
         size = num_channels // num_parts
         self.networks = nn.ModuleList(network(num_channels - size, size) for _ in range(num_parts))
 
@@ -125,4 +126,4 @@ class IntegerCoupling(IntegerMap):
     def _shift(self, index: int, parts: Sequence[Tensor]) -> Tensor:
         """What is added to a part, whole numbers, by the others as they are then."""
         others = torch.cat([*parts[:index], *parts[index + 1 :]], 1)
-        return round_through(self.unit * self.networks[index](others / self.unit))
+        return round_through(self.shift * self.networks[index](others / self.unit))

@@ -1,7 +1,13 @@
 """The networks of integer flows: plain convolutions that know where in the image they are."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+_TABLE_GAIN = 16.0
+"""An optimiser moves each number by its rate a step. In a convolution many move together, here one
+moves alone."""
 
 
 class PlaceNet(nn.Module):
@@ -13,7 +19,7 @@ class PlaceNet(nn.Module):
     """
 
     def __init__(
-        self, num_in: int, num_out: int, sides: tuple[int, int], channels: int, num_blocks: int
+        self, num_in: int, num_out: int, sides: Sequence[int], channels: int, num_blocks: int
     ) -> None:
         super().__init__()
         self.entry = nn.Conv2d(num_in, channels, 3, padding=1)
@@ -48,9 +54,9 @@ class Table(nn.Module):
     Shapes: (B, ..., H, W) -> (B, num_out, H, W).
     """
 
-    def __init__(self, num_out: int, sides: tuple[int, int]) -> None:
+    def __init__(self, num_out: int, sides: Sequence[int]) -> None:
         super().__init__()
         self.place = nn.Parameter(torch.zeros(num_out, *sides))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.place.expand(x.shape[0], *self.place.shape)
+        return (_TABLE_GAIN * self.place).expand(x.shape[0], *self.place.shape)

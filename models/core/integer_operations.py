@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.grid import Grid
 from models.core.likelihood import Likelihood
 from models.core.noise import uniform
 from models.core.operation import NoParams, Operation, Rows
@@ -16,22 +15,11 @@ from models.core.operation import NoParams, Operation, Rows
 P = TypeVar("P")
 
 
-class IntegerFlow(Protocol):
-    """What these programs need of a model."""
-
-    grid: Grid | None
-    num_dims: int
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def precise(self) -> Any: ...
-
-
 class InFloat64(Operation[P]):
     """One step, by a copy of the model in float64, so that rounding does not depend on company."""
 
     def __init__(self, model: Any) -> None:
+        """`model` has log_prob, encode, decode, draw, and such a copy of itself, `precise()`."""
         self.model = model
 
     @cached_property

@@ -4,14 +4,18 @@ Hoogeboom et al. 2019, arXiv:1905.07376, section 3.3. P(z) is the mixture's mass
 z + 1/2. No cell reaches to infinity, since latents may be any integer.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, softplus
+from torch.nn.functional import log_softmax, pad, softplus
 
-_LEAST_LOG_SCALE = -4.0
+LEAST_LOG_SCALE = -4.0
 """A scale of e^-4 levels puts all but 1e-11 into one cell; narrower only makes gradients large."""
+RARE = 1e-3
+"""Weight of the wide component: it costs 0.001 nats a latent. Without it one level beside a narrow
+logistic costs 27 nats, a hundred cost thousands, and training jumps."""
 
 
 class IntegerMixture(NamedTuple):
@@ -40,7 +44,7 @@ class IntegerMixture(NamedTuple):
         (..., 2), temperature (...) -> whole numbers (...).
         """
         spread = temperature.unsqueeze(-1)
-        weight = (self.log_weight / spread.clamp(min=1e-3)).softmax(-1)
+        weight = (self.log_weight / spread.clamp(min=1e-6)).softmax(-1)
         below = weight.double().cumsum(-1) <= u[..., :1].double()
         chosen = below.sum(-1, keepdim=True).clamp(max=weight.shape[-1] - 1)
         mean = self.mean.gather(-1, chosen).squeeze(-1)
@@ -50,15 +54,36 @@ class IntegerMixture(NamedTuple):
         return (mean + temperature * scale * logistic).round()
 
 
-def integer_mixture(params: Tensor, num_channels: int, unit: float) -> IntegerMixture:
-    """What a network's numbers say. Shapes: (B, 3 K C, H, W) -> of latents (B, C, H, W).
+def component_means(raw: Tensor, unit: float) -> Tensor:
+    """In levels, at raw = 0 from 0 to 2 `unit`. Shapes: (..., K) -> (..., K).
 
-    At zero the means lie evenly over 2 `unit` levels, each as wide as its share.
+    1 stands for no more than an eighth of a unit, since a step of training may move a network's
+    answers by a tenth, and black must stay black meanwhile.
+    """
+    num = raw.shape[-1]
+    place = torch.arange(num, dtype=raw.dtype, device=raw.device)
+    middle = place * (2 / (num - 1)) if num > 1 else place + 1
+    return unit * (raw / 8 + middle)
+
+
+def integer_mixture(params: Tensor, num_channels: int, unit: float) -> IntegerMixture:
+    """What a network's numbers say. Shapes: (B, 3 K C, H, W) -> of latents (B, C, H, W), with K + 1
+    components: the last is fixed, rare and as wide as the levels, so that no level is impossible.
+
+    At zero the others' means lie evenly over 0 .. 2 `unit`, each as wide as its share. A sigmoid
+    keeps their log scales between bounds.
     """
     logit, mean, log_scale = params.unflatten(1, (3, -1, num_channels)).movedim(2, -1).unbind(1)
     num_components = logit.shape[-1]
-    place = torch.arange(num_components, dtype=params.dtype, device=params.device)
-    mean = unit * (mean + 2 * (place + 0.5) / num_components)
-    start = log_scale.new_full((), unit / num_components).log()
-    log_scale = _LEAST_LOG_SCALE + softplus(log_scale + start - _LEAST_LOG_SCALE)
-    return IntegerMixture(log_softmax(logit, -1), mean, log_scale)
+    mean = component_means(mean, unit)
+    most = math.log(8 * unit)
+    start = (math.log(unit / num_components) - LEAST_LOG_SCALE) / (most - LEAST_LOG_SCALE)
+    start = min(max(start, 0.1), 0.9)
+    bounded = (log_scale + math.log(start / (1 - start))).sigmoid()
+    log_scale = LEAST_LOG_SCALE + (most - LEAST_LOG_SCALE) * bounded
+    log_weight = log_softmax(logit, -1) + math.log1p(-RARE)
+    return IntegerMixture(
+        pad(log_weight, (0, 1), value=math.log(RARE)),
+        pad(mean, (0, 1), value=unit),
+        pad(log_scale, (0, 1), value=math.log(unit / 2)),
+    )

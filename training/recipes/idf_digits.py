@@ -1,4 +1,4 @@
-"""IDF with couplings of four parts on the 8x8 digits of scikit-learn."""
+"""IDF with couplings of two parts on the 8x8 digits of scikit-learn."""
 
 from models.idf import Config
 from training.recipe import Recipe
@@ -10,7 +10,8 @@ RECIPE = Recipe(
         num_scales=2,
         num_groups=4,
         flow_steps=1,
-        num_parts=4,
+        num_parts=2,
+        shift=2.0,
         channels=32,
         num_blocks=1,
         prior_channels=48,
