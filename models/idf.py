@@ -48,7 +48,7 @@ class Config:
     num_parts: int = 4
     """Of a coupling: 2 as in IDF, 4 as in general invertible transformations."""
     shift: float = 1.0
-    """How many levels a coupling's network moves a latent by when it says 1; few, since the gradient
+    """Levels that a coupling moves a latent by when its network says 1; few, since the gradient
     through rounding is biased, and latents that jump about undo what the priors have learned."""
     channels: int = 8
     """Width of the couplings' networks."""
