@@ -17,6 +17,7 @@ from models.core.flow_operations import FlowDecode, FlowEncode, FlowLogLikelihoo
 from models.core.graphs import Graph
 from models.core.grid import grid_of
 from models.core.likelihood import Likelihood
+from models.core.mixture_cdf import MixtureCDF
 from models.core.model import GenerativeModel
 from models.core.operation import Operation
 from models.core.transforms import (
@@ -38,6 +39,9 @@ class FlowConfig:
     """Grey levels, or counts of a vector; 0 for vectors of real numbers."""
     logit_margin: float = 0.05
     """Of the logit that maps pixels to the real line; 0 only centres them."""
+    marginal_components: int = 0
+    """Logistics in a mixture for every entry, whose marginal the flow begins by making logistic; 0
+    for none. The ground of a picture, one level of 256, then is as wide as it is frequent."""
     temperature: float = 1.0
     """With which samples are drawn unless a request says otherwise."""
 
@@ -69,10 +73,15 @@ class FlowModel(GenerativeModel):
 
     def _entrance(self) -> Transform:
         """From what the model is about to the real line."""
+        config = self.config
+        line: Transform = Centre()
         if self.grid is None:
-            return Standardise(self.event_shape)
-        margin = self.config.logit_margin
-        return Logit(margin) if margin > 0 else Centre()
+            line = Standardise(self.event_shape)
+        elif config.logit_margin > 0:
+            line = Logit(config.logit_margin)
+        if not config.marginal_components:
+            return line
+        return Chain([line, MixtureCDF(config.event_shape, config.marginal_components)])
 
     def log_density(self, y: Tensor) -> Tensor:
         """Of the continuous variable: a real vector, or dequantised levels in (0, 1).
@@ -128,9 +137,9 @@ class FlowModel(GenerativeModel):
         """
         with torch.no_grad():
             x, _ = self.dequantise(x, torch.randn_like(x))
-        entrance = self.flow.parts[0]
-        if isinstance(entrance, Standardise):
-            entrance.fit(x)
+        for part in self.flow.modules():
+            if isinstance(part, Standardise):
+                part.fit(x)
         self.flow.initialise(x)
 
     def graphs(self) -> Mapping[str, Graph]:

@@ -95,8 +95,15 @@ class MixtureCDF(Transform):
         num = self.num_components
         order = x.sort(0).values
         at = ((torch.arange(num) + 0.5) / num * (len(x) - 1)).round().long()
-        spread = x.double().std(0).clamp(min=1e-3)
+        spread = x.double().std(0).clamp(min=1e-3).unsqueeze(-1) / num
         self.mean.copy_(order[at].movedim(0, -1))
-        self.log_scale.copy_((spread / num).log().unsqueeze(-1).expand_as(self.mean))
+        scale = spread.expand_as(self.mean)
+        if num > 1:
+            # Where the data crowd, as at the ground of a picture, components are narrow.
+            gap = self.mean.diff(dim=-1)
+            left = torch.cat([gap[..., :1], gap], -1)
+            right = torch.cat([gap, gap[..., -1:]], -1)
+            scale = (torch.maximum(left, right) / 2).double().clamp(min=spread / 16)
+        self.log_scale.copy_(scale.log())
         self.logit.zero_()
         return self(x)[0]

@@ -31,7 +31,11 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "binary": {"num_levels": 2, "output": "bernoulli", "conditional": False},
         "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
     },
-    "realnvp": {"vectors": _VECTORS, "binary": {"num_levels": 2}},
+    "realnvp": {
+        "vectors": _VECTORS,
+        "binary": {"num_levels": 2},
+        "marginals": {"marginal_components": 2},
+    },
     "residual_flow": {
         "vectors": _VECTORS,
         "plain": {

@@ -63,6 +63,10 @@ def test_the_entrance_fits_the_events() -> None:
     assert isinstance(flow((3,)).flow.parts[0], Standardise)
     assert isinstance(flow((1, 2, 2), 4).flow.parts[0], Logit)
     assert isinstance(flow((1, 2, 2), 4, logit_margin=0.0).flow.parts[0], Centre)
+    for shape, num_levels, first in (((3,), 0, Standardise), ((1, 2, 2), 4, Logit)):
+        entrance = flow(shape, num_levels, marginal_components=2).flow.parts[0]
+        assert isinstance(entrance, Chain)
+        assert [type(part) for part in entrance.parts] == [first, MixtureCDF]
     assert isinstance(flow((3,), 4).dequantisation, UniformDequantisation)
     assert flow((3,)).dequantisation is None
     assert flow((3,)).likelihood is Likelihood.EXACT
@@ -70,12 +74,12 @@ def test_the_entrance_fits_the_events() -> None:
     assert flow((2, 3, 5), 4).latent_shape == (30,)
 
 
-@pytest.mark.parametrize("margin", [0.05, 0.0])
+@pytest.mark.parametrize("entrance", [{}, {"logit_margin": 0.0}, {"marginal_components": 2}])
 @pytest.mark.parametrize("variational", [False, True])
 def test_probabilities_of_all_events_are_the_mass_in_their_cells(
-    variational: bool, margin: float
+    variational: bool, entrance: dict[str, Any]
 ) -> None:
-    model = flow((1, 1, 2), 3, variational=variational, logit_margin=margin).double()
+    model = flow((1, 1, 2), 3, variational=variational, **entrance).double()
     # A flow on the real line leaves some of its mass outside of (0, 1).
     ticks = (torch.arange(600).double() + 0.5) / 600
     y = torch.cartesian_prod(ticks, ticks).view(-1, 1, 1, 2)

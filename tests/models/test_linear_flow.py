@@ -156,6 +156,11 @@ def test_initialisation_makes_every_marginal_nearly_logistic() -> None:
     z = part.initialise(two_hills)
     for column in z.T:
         assert stats.kstest(column.numpy(), "logistic").statistic < 0.06
+    # A ground of one grey level, dequantised, and strokes of any.
+    picture = torch.cat([draws(1500, (3,)).erf().abs() / 256, draws(500, (3,)).erf().abs()])
+    fine = MixtureCDF((3,), 12).double()
+    for column in fine.initialise(picture).T:
+        assert stats.kstest(column.numpy(), "logistic").statistic < 0.25
     constant = torch.ones(10, 3).double()
     assert bool(MixtureCDF((3,), 2).double().initialise(constant).isfinite().all())
 

@@ -7,6 +7,7 @@ RECIPE = Recipe(
     family="glow",
     config=Config(
         num_levels=256,
+        marginal_components=8,
         num_scales=2,
         flow_steps=5,
         channels=64,
@@ -20,7 +21,7 @@ RECIPE = Recipe(
     height=28,
     width=28,
     objective_settings={
-        "num_updates": 8_000,
+        "num_updates": 6_000,
         "batch_size": 64,
         "rate": 2e-3,
         "warmup_steps": 500,

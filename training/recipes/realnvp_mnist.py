@@ -7,6 +7,7 @@ RECIPE = Recipe(
     family="realnvp",
     config=Config(
         num_levels=256,
+        marginal_components=8,
         num_scales=3,
         num_couplings=3,
         channels=48,
