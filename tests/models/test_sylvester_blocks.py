@@ -172,6 +172,19 @@ def test_the_norm_keeps_its_bound() -> None:
             assert torch.equal(part.bounded(), part.kernel), "small kernels stay"
 
 
+def test_the_bound_is_reached() -> None:
+    """By one channel that is the sum of two, and nearly by a kernel of equal numbers."""
+    with seeded():
+        part = ConvolutionExponential((2, 3, 3), side=1, max_norm=9.0).double()
+        blur = ConvolutionExponential((1, 9, 9), max_norm=9.0).double()
+    with torch.no_grad():
+        part.kernel.copy_(torch.tensor([[1.0, 1.0], [0.0, 0.0]]).view(2, 2, 1, 1))
+        blur.kernel.fill_(0.9)
+    for one, shape, least in ((part, (2, 3, 3), 1 - 1e-9), (blur, (1, 9, 9), 0.9)):
+        norm = float(torch.linalg.matrix_norm(dense(one.requires_grad_(False), shape), 2))
+        assert least <= norm / float(norm_bound(one.kernel)) <= 1 + 1e-9
+
+
 @pytest.mark.parametrize("num_terms", [2, 4, 8])
 def test_the_remainder_is_a_bound_and_not_a_loose_one(num_terms: int) -> None:
     """The series of exp at its norm, where the bound is nearly reached."""
