@@ -17,7 +17,7 @@ RECIPE = Recipe(
     dataset="mnist",
     height=28,
     width=28,
-    objective_settings={"num_updates": 6_000, "batch_size": 100, "rate": 2e-3},
+    objective_settings={"num_updates": 3_000, "batch_size": 100, "rate": 2e-3},
     gradient_clip=100.0,
     weight_decay=0.001,
     # The masked weights as a dense graph would double the bundle.
