@@ -1,6 +1,6 @@
 """Reverse KL: a flow fitted to a density that is known up to its constant, without any data.
 
-Rezende and Mohamed 2015, arXiv:1505.05770, section 6.1 and equation 20; Papamakarios et al. 2021,
+Rezende and Mohamed 2015, arXiv:1505.05770, section 6; Papamakarios et al. 2021,
 "Normalizing flows for probabilistic modeling and inference", arXiv:1912.02762, section 2.3.2.
 """
 
@@ -55,7 +55,7 @@ class ReverseKL(Objective):
     """The mean of log q(x) - log p~(x) over samples x of the flow: KL(q || p) - log Z, in nats.
 
     The data are not looked at. Over the first `anneal_steps` the target is flatter, p~ to the power
-    of 0.01 up to 1 (section 6.1 of the paper), so that the flow does not settle in one mode.
+    of 0.01 up to 1 (equation 20), so that the flow does not settle in one mode.
     """
 
     sees_data = False

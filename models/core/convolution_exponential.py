@@ -80,7 +80,7 @@ def remainder(norm: float, num_terms: int) -> float:
 class GeneralisedSylvester(Transform):
     """z = x + W^-1 f(W x), where f is what `inner` adds to its input, in the basis of W.
 
-    Section 4; x + W^-1 f(W x) = W^-1 inner(W x), so that the two determinants of W cancel.
+    x + W^-1 f(W x) = W^-1 inner(W x), so that the two determinants of W cancel.
     """
 
     def __init__(self, basis: Transform, inner: Transform) -> None:

@@ -1,7 +1,7 @@
 """Sylvester flows: planar flows with many units, whose Jacobian is triangular between them.
 
 Van den Berg et al. 2018, "Sylvester normalizing flows for variational inference",
-arXiv:1803.05649, sections 3 and 4.2 (Q from Householder reflections).
+arXiv:1803.05649: z' = z + Q R tanh(R~ Q^T z + b), the variant with Q from Householder reflections.
 """
 
 import torch
@@ -14,7 +14,7 @@ from models.core.transforms import Transform
 
 
 def sylvester(z: Tensor, q: Tensor, r: Tensor, r_tilde: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """z + Q R tanh(R~ Q^T z + b), section 3, and its log abs det.
+    """z + Q R tanh(R~ Q^T z + b), and its log abs det.
 
     R and R~ are upper triangles from `triangles`, Q has orthonormal columns, as from
     `householder`. By Sylvester's identity the determinant is that of I + diag(h') R~ R, the
@@ -52,7 +52,7 @@ def triangles(raw_r: Tensor, raw_r_tilde: Tensor) -> tuple[Tensor, Tensor]:
     """R and R~ of any numbers, such that every map by them is one to one.
 
     R~ has a positive diagonal, which takes nothing away since tanh is odd, and 1 + r_ii r~_ii is
-    the stretch of r's number, so that r_ii r~_ii > -1 (theorem 2); zeros stretch nothing.
+    the stretch of r's number, so that r_ii r~_ii > -1, the paper's condition; zeros stretch nothing.
     Shapes: (..., M, M) x 2 -> (..., M, M) x 2.
     """
     gain = softplus(raw_r_tilde.diagonal(dim1=-2, dim2=-1) + NO_STRETCH) + LEAST_STRETCH
