@@ -52,7 +52,7 @@ def triangles(raw_r: Tensor, raw_r_tilde: Tensor) -> tuple[Tensor, Tensor]:
     """R and R~ of any numbers, such that every map by them is one to one.
 
     R~ has a positive diagonal, which takes nothing away since tanh is odd, and 1 + r_ii r~_ii is
-    the stretch of r's number, so that r_ii r~_ii > -1, the paper's condition; zeros stretch nothing.
+    the stretch of r's number, so that r_ii r~_ii > -1, as the paper asks; zeros stretch nothing.
     Shapes: (..., M, M) x 2 -> (..., M, M) x 2.
     """
     gain = softplus(raw_r_tilde.diagonal(dim1=-2, dim2=-1) + NO_STRETCH) + LEAST_STRETCH
