@@ -46,6 +46,8 @@ class Spectral(nn.Module, ABC):
     def bound(self) -> Tensor:
         """At least the spectral norm, by singular values in float64; the norm of a dense map."""
         matrices = self.matrices()
+        if not bool(matrices.isfinite().all()):
+            return torch.tensor(torch.inf, device=matrices.device)
         wide = torch.complex128 if matrices.is_complex() else torch.float64
         return torch.linalg.matrix_norm(matrices.to(wide), 2).amax()
 

@@ -180,13 +180,13 @@ class ResidualBlock(Transform):
         h = self.solved(z)
         return h, -self(h)[1]
 
-    def solved(self, z: Tensor) -> Tensor:
-        """The inverse, every row to its own end, as far as its precision goes. -> (B, D)."""
-        size = 3e-7 if z.dtype == torch.float32 else 1e-13
-        tolerance = z.new_full((len(z),), size)
+    def solved(self, z: Tensor, tolerance: float = 0.0) -> Tensor:
+        """The inverse, every row to its own end; 0: as far as its precision goes. -> (B, D)."""
+        size = tolerance or (3e-7 if z.dtype == torch.float32 else 1e-13)
+        wanted = z.new_full((len(z),), size)
         x, done = z, torch.zeros(len(z), dtype=torch.bool, device=z.device)
         for _ in range(self.num_passes(size)):
-            found, still = self.refined(z, x, tolerance)
+            found, still = self.refined(z, x, wanted)
             x = torch.where(done[:, None], x, found)
             done = done | still
             if bool(done.all()):

@@ -129,6 +129,13 @@ def test_power_iteration_goes_on_where_it_was() -> None:
         assert float(layer.bound()) == pytest.approx(CAP, rel=5e-3)
 
 
+def test_weights_that_are_no_numbers_have_no_bound_and_stay_what_they_are() -> None:
+    for layer in layers():
+        layer.weight.view(-1)[0] = torch.nan
+        assert float(layer.eval().bound()) == torch.inf
+        assert bool(layer.weight.view(-1)[0].isnan())
+
+
 def test_an_average_of_folded_weights_is_inside() -> None:
     one, other = dense(9, 5).eval(), dense(9, 5)
     other.weight.copy_(draws(5, (9,), seed=3)).mul_(5)

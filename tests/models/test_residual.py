@@ -241,9 +241,10 @@ def test_the_slowest_network_is_inverted_in_the_passes_that_are_allowed(toleranc
 
 
 def test_a_row_is_inverted_alike_in_any_company() -> None:
-    found = image_block().float()
-    z = torch.cat([draws(2, (32,)) * spread for spread in (0.1, 1.0, 20.0)]).float()
-    together = found.solved(z)
-    for i, row in enumerate(z):
-        torch.testing.assert_close(found.solved(row[None])[0], together[i], atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found.by(unasked, together)[0], z, atol=1e-5, rtol=1e-5)
+    found = image_block()
+    z = torch.cat([draws(2, (32,)) * spread for spread in (0.1, 1.0, 20.0)])
+    together = found.solved(z, 1e-2)
+    alone = torch.cat([found.solved(row[None], 1e-2) for row in z])
+    # As coarse as this, one pass more would show.
+    torch.testing.assert_close(alone, together, atol=1e-10, rtol=0)
+    assert float((found.solved(z) - together).abs().max()) > 1e-4
