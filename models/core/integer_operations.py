@@ -33,7 +33,7 @@ class InFloat64(Operation[P]):
     def event(self, levels: Tensor) -> Tensor:
         """Pixels of levels; those out of range become the nearest. Shapes: (B, C, H, W), same."""
         grid = self.model.grid
-        x: Tensor = grid.values(levels.clamp(0, grid.num_levels - 1))
+        x: Tensor = grid.values(levels.clamp(0, grid.num_levels - 1).long())
         return x
 
 

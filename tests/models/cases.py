@@ -16,6 +16,10 @@ ATOL = 1e-4
 _VECTORS = {"event_shape": (5,), "num_levels": 0}
 _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
     "glow": {"colour": {"event_shape": (3, 4, 4), "logit_margin": 0.0}},
+    "idf": {
+        "colour": {"event_shape": (3, 4, 4), "num_levels": 256, "num_groups": 2},
+        "halves": {"num_parts": 2, "num_scales": 1, "flow_steps": 2, "num_levels": 2},
+    },
     "linear_flow": {"vectors": _VECTORS},
     "made": {
         "counts": {"event_shape": (5,), "num_levels": 4, "output": "categorical"},
