@@ -22,7 +22,7 @@ RECIPE = Recipe(
     height=28,
     width=28,
     objective_settings={
-        "num_updates": 7_000,
+        "num_updates": 4_000,
         "batch_size": 64,
         "rate": 1e-3,
         "warmup_steps": 200,
