@@ -54,7 +54,7 @@ class _Coding(Operation[NoParams]):
         return counts
 
     def _made_up(self, num: int, seed: int) -> Rows:
-        """Segments of every size; speckles on one level, from none to everywhere."""
+        """Segments of every size, first a full one; speckles on one level, none to everywhere."""
         seeds = row_seeds(seed, num)
         first = torch.zeros_like(seeds)
         shape = (SEGMENT, *self.model.event_shape)
@@ -62,7 +62,8 @@ class _Coding(Operation[NoParams]):
         places = (torch.arange(num) + seed) % SEGMENT
         density = (places % 4).view(-1, *[1] * len(shape)) / 3
         x = torch.where(u < density, v * self.grid.top, 0.0)
-        return {"x": self.grid.values(self.grid.levels(x)), "num_images": 5 * places % SEGMENT + 1}
+        counts = SEGMENT - 5 * places % SEGMENT
+        return {"x": self.grid.values(self.grid.levels(x)), "num_images": counts}
 
     def _plain(self, num_images: int) -> int:
         return plain_size(self.grid, self.model.num_dims * num_images)
@@ -121,14 +122,17 @@ class Decompress(_Coding):
     outputs = ("x",)
 
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
-        """Plain levels in every other row, starting with the first; random bytes in the others."""
+        """Random bytes in every other row, plain levels in the others.
+
+        The first row is what a step is timed with, and plain levels cost nothing to read.
+        """
         made_up = self._made_up(num, seed)
         seeds = row_seeds(seed, num)
         code = uniform(seeds, torch.ones_like(seeds), (self.width,)).mul(256).to(torch.uint8)
         levels = self.grid.levels(made_up["x"]).flatten(1).numpy()
         sizes = [self._plain(count) for count in made_up["num_images"].tolist()]
         for i, size in enumerate(sizes):
-            if (i + seed) % 2:
+            if (i + seed) % 2 == 0:
                 sizes[i] = size - 1
             else:
                 plain = np.frombuffer(pack(self.grid, levels[i]), np.uint8)
