@@ -70,13 +70,13 @@ class Model(FlowModel):
 def _of_vectors(config: Config) -> Transform:
     """(B, *event) -> (B, D)."""
     size = int(torch.Size(config.event_shape).numel())
-    blocks: list[Transform] = [ActNorm((size,))]
-    for _ in range(config.num_blocks):
-        if config.kind == "planar":
-            blocks.append(Inverse(Planar(size)))
-        else:
-            blocks.append(Inverse(Sylvester(size, config.num_units, config.num_reflections)))
-    return Chain([Flatten(config.event_shape), *blocks, ActNorm((size,))])
+    blocks: Transform
+    if config.kind == "planar":
+        blocks = Planar(size, config.num_blocks)
+    else:
+        blocks = Sylvester(size, config.num_units, config.num_reflections, config.num_blocks)
+    ends = ActNorm((size,)), ActNorm((size,))
+    return Chain([Flatten(config.event_shape), ends[0], Inverse(blocks), ends[1]])
 
 
 def _of_images(config: Config) -> Transform:

@@ -34,8 +34,8 @@ def planar(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: z (B, D), u and w (D,) or (B, D), b () or (B,) -> (B, D), (B,) nats.
     """
     u, along = _constrained(u, w)
-    h = ((w * z).sum(-1) + b).tanh()
-    return z + u * h.unsqueeze(-1), tanh_slope(h, along).log()
+    z, slope = _moved(z, u, w, b, along)
+    return z, slope.log()
 
 
 def planar_inverse(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,8 +45,8 @@ def planar_inverse(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, 
     Shapes as in `planar`.
     """
     u, along = _constrained(u, w)
-    h = tanh_root((w * z).sum(-1) + b, along).tanh()
-    return z - u * h.unsqueeze(-1), -tanh_slope(h, along).log()
+    z, slope = _moved_back(z, u, w, b, along)
+    return z, -slope.log()
 
 
 def _constrained(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,19 +59,47 @@ def _constrained(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     return u + scale.unsqueeze(-1) * w, along
 
 
-class Planar(Transform):
-    """A planar map with weights of its own; forward is the one that costs no equation."""
+def _moved(z: Tensor, u: Tensor, w: Tensor, b: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """f(z) and its determinant, by what `_constrained` gives."""
+    h = ((w * z).sum(-1) + b).tanh()
+    return z + u * h.unsqueeze(-1), tanh_slope(h, along)
 
-    def __init__(self, size: int) -> None:
-        """Starts with w in a random direction and next to no effect."""
+
+def _moved_back(z: Tensor, u: Tensor, w: Tensor, b: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """z of f(z), and the determinant of f there."""
+    h = tanh_root((w * z).sum(-1) + b, along).tanh()
+    return z - u * h.unsqueeze(-1), tanh_slope(h, along)
+
+
+class Planar(Transform):
+    """Planar maps one after the other; forward is the direction that costs no equation.
+
+    Their weights lie in one tensor of each sort, so that all constraints are found at once.
+    """
+
+    def __init__(self, size: int, num_blocks: int = 1) -> None:
+        """Starts with every w in a random direction and next to no effect."""
         super().__init__()
-        w = torch.randn(size)
+        w = torch.randn(num_blocks, size)
+        start = NO_STRETCH * w / w.square().sum(1, keepdim=True)
         self.w = nn.Parameter(w)
-        self.u = nn.Parameter(NO_STRETCH * w / w.square().sum() + 0.1 * torch.randn(size))
-        self.b = nn.Parameter(torch.randn(()))
+        self.u = nn.Parameter(start + 0.1 * torch.randn(num_blocks, size))
+        self.b = nn.Parameter(torch.randn(num_blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return planar(x, self.u, self.w, self.b)
+        slopes = []
+        for block in self._blocks():
+            x, slope = _moved(x, *block)
+            slopes.append(slope)
+        return x, torch.stack(slopes).log().sum(0)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return planar_inverse(z, self.u, self.w, self.b)
+        slopes = []
+        for block in reversed(self._blocks()):
+            z, slope = _moved_back(z, *block)
+            slopes.append(slope)
+        return z, -torch.stack(slopes).log().sum(0)
+
+    def _blocks(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        u, along = _constrained(self.u, self.w)
+        return list(zip(u.unbind(), self.w.unbind(), self.b.unbind(), along.unbind(), strict=True))

@@ -16,11 +16,11 @@ from tests.models.invertible import assert_invertible, draws, log_abs_det, seede
 every_size = pytest.mark.parametrize("size", [1, 2, 5])
 
 
-def made(size: int, spread: float = 0.5) -> Planar:
+def made(size: int, num_blocks: int = 1) -> Planar:
     """With noise on its weights, in float64."""
     with seeded():
-        part = Planar(size)
-    wild(part, spread)
+        part = Planar(size, num_blocks)
+    wild(part, 0.5)
     return part
 
 
@@ -52,6 +52,16 @@ def test_the_slope_is_a_derivative_and_stays_positive() -> None:
 @every_size
 def test_a_block_is_invertible_with_the_determinant_of_autograd(size: int) -> None:
     assert_invertible(made(size), 2 * draws(6, (size,)))
+    assert_invertible(made(size, 4), 2 * draws(6, (size,)))
+
+
+def test_blocks_come_one_after_the_other() -> None:
+    part, z = made(3, 4), draws(5, (3,))
+    x, total = z, torch.zeros(5, dtype=torch.float64)
+    for u, w, b in zip(part.u, part.w, part.b, strict=True):
+        x, log_det = planar(x, u, w, b)
+        total = total + log_det
+    torch.testing.assert_close(part(z), (x, total))
 
 
 @every_size
@@ -118,7 +128,7 @@ def test_normflows_agrees() -> None:
         with seeded(seed):
             block = Planar(3)
         wild(block, 0.5, seed)
-        weights = {name: getattr(block, name)[None].clone() for name in ("u", "w", "b")}
+        weights = {name: block.get_parameter(name).clone() for name in ("u", "w", "b")}
         theirs.append(normflows.flows.Planar((3,), **weights).double())
         ours.append(block)
     z = 2 * draws(50, (3,))

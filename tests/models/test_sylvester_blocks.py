@@ -29,11 +29,11 @@ SIZES = [(1, 1, 1), (2, 2, 1), (5, 3, 2), (6, 6, 6)]
 """Dimensions, units, reflections."""
 
 
-def made(size: int, num_units: int, num_reflections: int, spread: float = 0.8) -> Sylvester:
+def made(size: int, num_units: int, num_reflections: int, num_blocks: int = 1) -> Sylvester:
     """With noise on its weights, in float64."""
     with seeded():
-        part = Sylvester(size, num_units, num_reflections)
-    wild(part, spread)
+        part = Sylvester(size, num_units, num_reflections, num_blocks)
+    wild(part, 0.8)
     return part
 
 
@@ -51,14 +51,25 @@ def test_a_block_is_invertible_with_the_determinant_of_autograd(
     sizes: tuple[int, int, int],
 ) -> None:
     assert_invertible(made(*sizes), 2 * draws(5, (sizes[0],)))
+    assert_invertible(made(*sizes, 3), 2 * draws(5, (sizes[0],)))
+
+
+def test_blocks_come_one_after_the_other() -> None:
+    part, z = made(4, 3, 2, 3), draws(5, (4,))
+    x, total = z, torch.zeros(5, dtype=torch.float64)
+    for i in range(3):
+        matrices = householder(part.vectors[i], 3), *triangles(part.raw_r[i], part.raw_r_tilde[i])
+        x, log_det = sylvester(x, *matrices, part.b[i])
+        total = total + log_det
+    torch.testing.assert_close(part(z), (x, total))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
 def test_a_block_is_the_formula_of_the_paper(sizes: tuple[int, int, int]) -> None:
     part, z = made(*sizes), draws(4, (sizes[0],))
-    q = householder(part.vectors, sizes[1])
-    r, r_tilde = triangles(part.raw_r, part.raw_r_tilde)
-    expected = torch.stack([row + q @ r @ (r_tilde @ q.T @ row + part.b).tanh() for row in z])
+    q = householder(part.vectors[0], sizes[1])
+    r, r_tilde = triangles(part.raw_r[0], part.raw_r_tilde[0])
+    expected = torch.stack([row + q @ r @ (r_tilde @ q.T @ row + part.b[0]).tanh() for row in z])
     torch.testing.assert_close(part(z)[0], expected)
     assert float((expected - z).abs().amax()) > 0.1
 
@@ -122,13 +133,13 @@ def test_gradients_reach_an_encoder_from_both_directions() -> None:
 def test_one_unit_is_a_planar_map() -> None:
     """w = r~ q and u = r q: then w.u > -1 already, and planar leaves it alone at its own u."""
     part, z = made(4, 1, 1), draws(6, (4,))
-    q = householder(part.vectors, 1)
-    r, r_tilde = triangles(part.raw_r, part.raw_r_tilde)
+    q = householder(part.vectors[0], 1)
+    r, r_tilde = triangles(part.raw_r[0], part.raw_r_tilde[0])
     w, constrained = (r_tilde * q).squeeze(1), (r * q).squeeze(1)
     # planar moves u along w until w.u^ = -1 + softplus(w.u): here w.u^ is given.
     raw = (1 + w @ constrained).expm1().log()
     u = constrained + (raw - w @ constrained) * w / w.square().sum()
-    found, total = planar(z, u, w, part.b[0])
+    found, total = planar(z, u, w, part.b[0, 0])
     expected, log_det = part(z)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(total, log_det)
