@@ -1,0 +1,50 @@
+"""Event streams over a real socket: news comes at once, and a hang-up frees the rows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.streaming import ACCEPT_EVENTS, parsed, picture
+from tests.service.test_process import Process, served, until, wait_ready
+
+ENDLESS = {"params": {"num_steps": 10_000}, "num_samples": 4, "progress_every": 10}
+
+
+@pytest.fixture(scope="module")
+def service(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A ready service."""
+    with served(bundles, tmp_path_factory.mktemp("service")) as process:
+        wait_ready(process)
+        yield process
+
+
+def test_progress_comes_while_the_work_goes_on(service: Process) -> None:
+    url = service.url("/sample")
+    with service.http.stream("POST", url, json=ENDLESS, headers=ACCEPT_EVENTS) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        text = b""
+        for chunk in response.iter_bytes():
+            text += chunk
+            if text.count(b"\n\n") >= 2:
+                break
+        assert service.has_rows_inside()
+        events = parsed(text[: text.rindex(b"\n\n") + 2])
+    assert [name for name, _ in events[:2]] == ["progress", "progress"]
+    assert events[0][1]["step"] < events[1][1]["step"] < events[1][1]["of"] == 10_000
+    assert picture(events[0][1]["preview"]).shape == (18, 18)
+    until(lambda: not service.has_rows_inside())
+    metrics = service.url("/metrics")
+    until(lambda: 'likely_cancelled_total{where="running"} 1.0' in service.http.get(metrics).text)
+
+
+def test_a_stream_that_is_read_to_its_end_has_the_result(service: Process) -> None:
+    body = {"params": {"num_steps": 40}, "progress_every": 10, "seed": 3}
+    response = service.http.post(service.url("/sample"), json=body, headers=ACCEPT_EVENTS)
+    *progress, (name, result) = parsed(response.content)
+    assert name == "result"
+    assert {event for event, _ in progress} <= {"progress"}
+    same = service.http.post(service.url("/sample"), json={**body, "progress_every": None})
+    assert result["samples"] == same.json()["samples"]
+    assert not service.has_rows_inside()
