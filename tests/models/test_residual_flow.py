@@ -134,6 +134,20 @@ def test_an_estimate_is_as_good_as_its_standard_error_says() -> None:
     assert float(finer["standard_error"].mean()) < 0.6 * float(found["standard_error"].mean())
 
 
+def test_probes_of_blocks_are_independent() -> None:
+    """Of four blocks that are alike, errors would add up instead of averaging out."""
+    model = made(event_shape=(5,), num_levels=0, blocks_at=(4,)).float()
+    with seeded():
+        net: Any = SpectralLinear(5, 5, 0.8)
+    for block in model.blocks:
+        block.net = net.eval().requires_grad_(False)
+    x = events_of(model, 500)
+    found = asked(model, x, log_det="truncated", num_terms=60)
+    error = (found["log_prob"] - asked(model, x)["log_prob"]).double()
+    ratio = error / found["standard_error"].double()
+    assert 0.8 < float(ratio.square().mean().sqrt()) < 1.5
+
+
 def test_a_short_series_is_off_by_no_more_than_its_bound() -> None:
     model = made(event_shape=(5,), num_levels=0, blocks_at=(3,), lipschitz=0.5).float()
     x = events_of(model, 200)
