@@ -11,7 +11,7 @@ RECIPE = Recipe(
     objective=ReverseKL,
     objective_settings={
         "target": "potential-1",
-        "num_updates": 2500,
+        "num_updates": 1500,
         "batch_size": 256,
         "rate": 5e-3,
         "anneal_steps": 500,
