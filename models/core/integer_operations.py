@@ -34,7 +34,8 @@ class InFloat64(Operation[P]):
         """Pixels of levels; those out of range become the nearest. Shapes: (B, C, H, W), same."""
         grid = self.model.grid
         x: Tensor = grid.values(levels.clamp(0, grid.num_levels - 1).long())
-        return x
+        # No level stands for NaN, and as an integer it would be some huge number.
+        return torch.where(levels.isnan(), torch.nan, x)
 
 
 class IntegerLogLikelihood(InFloat64[NoParams]):

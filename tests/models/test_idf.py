@@ -214,6 +214,13 @@ def test_latents_of_no_image_are_cut_off() -> None:
     assert 0 <= float(x.min()) <= float(x.max()) <= 1
 
 
+def test_latents_that_are_no_numbers_stay_none() -> None:
+    operation = model_of().operations()["decode"]
+    x = run(operation, {"z": torch.full((1, 16), torch.nan)}, None)["x"]
+    assert x.dtype == torch.float32
+    assert bool(x.isnan().all())
+
+
 def test_the_likelihood_is_exact_with_nothing_to_estimate() -> None:
     model = model_of()
     operation = model.operations()["log_likelihood"]
