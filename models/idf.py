@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from models.core.coding_integer import IntegerCodec
+from models.core.compress_operations import compression
 from models.core.density import EnergyOf
 from models.core.grid import grid_of
 from models.core.integer import IntegerChain, IntegerCoupling, IntegerMap, Permute
@@ -76,10 +78,9 @@ class Latent(NamedTuple):
 class Model(GenerativeModel):
     """z in parts, the deepest first; each has a mixture of logistics given all before it.
 
-    An entropy coder needs four methods. It codes `latents(levels)` in their order, each by
-    `prior(index, given)`; decoding begins at `start(num_rows)` and goes on by `join(index, given,
-    z)`, whose result is what the next part is given, and after the last part the levels.
-    All take and give whole numbers as floats, in the dtype of the weights.
+    An entropy coder codes `latents(levels)` in their order, each by `prior(index, given)`; decoding
+    begins at `start(num_rows)` and goes on by `join(index, given, z)`, which is what the next part
+    is given, and at last the levels. All are whole numbers as floats, in the weights' dtype.
     """
 
     config: Config
@@ -206,15 +207,15 @@ class Model(GenerativeModel):
     def precise(self) -> Self:
         """A copy in float64.
 
-        In float32 a network's numbers change in their last digits with the batch that they are
-        computed in; where one is near a half, rounding makes a whole level of it, and decoding
-        gives other pixels than were encoded. In float64 none is near enough.
+        In float32 a number changes with the batch that it is computed in, and of one near a half
+        rounding makes a whole level. In float64 none is near enough.
         """
         return copy.deepcopy(self).double()
 
     def operations(self) -> Mapping[str, Operation[Any]]:
         log_likelihood = IntegerLogLikelihood(self)
         return {
+            **compression(self, IntegerCodec(self)),
             "sample": IntegerSample(self),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
@@ -239,9 +240,8 @@ def _check(config: Config) -> None:
 def _flow(config: Config, shape: tuple[int, int, int], index: int) -> IntegerChain:
     """The couplings of one scale."""
     num_channels, *sides = shape
-    width, depth = config.channels, config.num_blocks
-    network = partial(PlaceNet, sides=sides, channels=width, num_blocks=depth)
-    unit = (config.num_levels - 1) / 2
+    width, unit = config.channels, (config.num_levels - 1) / 2
+    network = partial(PlaceNet, sides=sides, channels=width, num_blocks=config.num_blocks)
     parts: list[IntegerMap] = []
     for step in range(config.flow_steps):
         if step:

@@ -20,7 +20,7 @@ from models.core.coding_tables import mixture_weights, scaled
 from models.core.entropy import TOTAL, Reader, Writer
 from models.core.exact import exact
 from models.core.fixed_point import ONE, SPAN, exp, on_grid, sigmoid
-from models.core.integer_prior import LEAST_LOG_SCALE, RARE
+from models.core.integer_prior import LEAST_LOG_SCALE, RARE, component_means
 from models.core.operation import Rows
 
 _BLOCK, _NUM_BLOCKS = 32, 32
@@ -165,8 +165,7 @@ class IntegerCodec(Codec):
         parts = params.unflatten(1, (3, -1, num_channels)).movedim(2, -1).unbind(1)
         logit, mean, log_scale = parts
         num = logit.shape[-1]
-        place = torch.arange(num, dtype=torch.float64, device=logit.device)
-        mean = on_grid(unit * (mean + 2 * (place + 0.5) / num))
+        mean = on_grid(component_means(mean, unit))
         least, most = LEAST_LOG_SCALE, math.log(8 * unit)
         start = min(max((math.log(unit / num) - least) / (most - least), 0.1), 0.9)
         bounded = sigmoid(log_scale + math.log(start / (1 - start))) / ONE
