@@ -11,6 +11,7 @@ from models.core.likelihood import Likelihood
 from models.core.lipschitz import Spectral, SpectralLinear
 from models.core.noise import row_seeds
 from models.core.operation import Rows, run
+from models.core.residual import remainder
 from models.residual_flow import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 from tests.models.tiny import events_of
@@ -158,6 +159,7 @@ def test_a_short_series_is_off_by_no_more_than_its_bound() -> None:
         errors.append(abs(float((found - true).mean())))
         assert errors[-1] <= model.truncation_bound(num_terms)
     assert errors[0] > 3 * errors[2]
+    assert model.truncation_bound(3) == pytest.approx(3 * remainder(0.5, 5, 3))
     assert model.truncation_bound(40) < 1e-9 < model.truncation_bound(4) < 0.5
 
 
