@@ -24,7 +24,9 @@ def columns(model: GenerativeModel, operation: str, x: np.ndarray) -> Rows:
 
 
 @torch.no_grad()
-def columns_at(model: GenerativeModel, operation: str, x: np.ndarray, params: Any) -> Rows:
+def columns_at(
+    model: GenerativeModel, operation: str, x: np.ndarray, params: Any, batch: int = _BATCH
+) -> Rows:
     """The same with other params; the seeds are those of a request with seed 0."""
     found = model.operations()[operation]
     seeds = torch.zeros(len(x), dtype=torch.int64)
@@ -32,9 +34,9 @@ def columns_at(model: GenerativeModel, operation: str, x: np.ndarray, params: An
         seeds = row_seeds(0, len(x))
     parts = []
     for start in track(
-        range(0, len(x), _BATCH), operation, transient=True, disable=len(x) < 4 * _BATCH
+        range(0, len(x), batch), operation, transient=True, disable=len(x) < 4 * batch
     ):
-        rows = slice(start, start + _BATCH)
+        rows = slice(start, start + batch)
         parts.append(run(found, {"seed": seeds[rows], "x": as_events(x[rows])}, params))
     return concat(parts)
 

@@ -6,18 +6,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import run
 from models.core.targets import TARGETS
-from training.calibrate import columns
+from training.calibrate import columns_at
 from training.data import Dataset
 
 _DRAWN = 10_000
 _SIDE = 300  # cells of a grid
 _SHOWN = 2000  # samples in a picture
+_LARGE = 10_000  # pairs at once: what a call costs is hardly the pairs
 
 
 def divergences(model: GenerativeModel, data: Dataset) -> dict[str, float]:
@@ -31,11 +33,11 @@ def divergences(model: GenerativeModel, data: Dataset) -> dict[str, float]:
     target = TARGETS[data.name]
     log_z = target.log_z()
     x = _samples(model, _DRAWN)
-    log_q = columns(model, "log_likelihood", x)["log_prob"].double()
+    log_q = _log_prob(model, x)
     gap = log_q - target.log_prob(torch.from_numpy(x).double())
     grid = target.grid(_SIDE)
     log_p = target.log_prob(grid) - log_z
-    found = columns(model, "log_likelihood", grid.float().numpy())["log_prob"].double()
+    found = _log_prob(model, grid.float().numpy())
     area = math.exp(target.log_cell(_SIDE))
     return {
         "target_log_z_nats": log_z,
@@ -56,8 +58,7 @@ def picture(model: GenerativeModel, data: Dataset) -> Figure:
     place = np.stack(np.meshgrid(across, up), 2).reshape(-1, 2).astype(np.float32)
     extent = (low[0], high[0], low[1], high[1])
     figure, panels = plt.subplots(1, 3, figsize=(12, 4.2), sharex=True, sharey=True)
-    log_prob = columns(model, "log_likelihood", place)["log_prob"].exp().numpy()
-    densities = {1: ("flow", log_prob)}
+    densities = {1: ("flow", _log_prob(model, place).exp().numpy())}
     if data.name in TARGETS:
         target = TARGETS[data.name]
         known = (target.log_prob(torch.from_numpy(place).double()) - target.log_z()).exp()
@@ -75,6 +76,13 @@ def picture(model: GenerativeModel, data: Dataset) -> Figure:
     panels[2].set_xlim(low[0], high[0])
     panels[2].set_ylim(low[1], high[1])
     return figure
+
+
+def _log_prob(model: GenerativeModel, x: np.ndarray) -> Tensor:
+    """As it is served. Shapes: (N, 2) -> float64 (N,), nats."""
+    params = model.operations()["log_likelihood"].default_params
+    found = columns_at(model, "log_likelihood", x, params, batch=_LARGE)
+    return found["log_prob"].double()
 
 
 @torch.no_grad()
