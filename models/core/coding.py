@@ -6,6 +6,7 @@ as long as the plain levels would be is the plain levels: nothing ever gets long
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -148,13 +149,16 @@ class SequentialCodec(Codec):
         params, changed = self.sequential(kept, levels, step, order)
         ends = cumulative(self.output, params).cpu().numpy().astype(np.int64)
         found = np.concatenate([reader.read(ends[events]) for reader, events in readers])
-        orders = torch.stack([self.order(index) for index in range(self.num_orders)])
-        place = orders[order, step].to(levels.device)
+        place = self._orders[order, step].to(levels.device)
         level = torch.from_numpy(found).to(levels.device)
         return {**changed, "order": order}, levels.scatter(1, place[:, None], level[:, None])
 
     def start(self, num: int) -> Rows:
         return {"order": torch.zeros(num, dtype=torch.int64)}
+
+    @cached_property
+    def _orders(self) -> Tensor:
+        return torch.stack([self.order(index) for index in range(self.num_orders)])
 
     def _order_ends(self) -> np.ndarray:
         return np.arange(self.num_orders + 1) * TOTAL // self.num_orders

@@ -52,11 +52,17 @@ class MaskedCodec(SequentialCodec):
     def sequential(
         self, kept: Rows, levels: Tensor, step: Tensor, order: Tensor
     ) -> tuple[Tensor, Rows]:
-        x, hidden = self._seen(levels), kept["hidden"].clone()
-        params = x.new_empty(len(x), self.net.num_params)
-        for key in torch.stack([order, step], 1).unique(dim=0):
-            here = (torch.stack([order, step], 1) == key).all(1).nonzero()[:, 0].to(x.device)
-            mask, place = key.tolist()
+        x, hidden = self._seen(levels), kept["hidden"]
+        keys = order * self.num_steps + step
+        found = keys.unique().tolist()
+        if len(found) == 1:
+            mask, place = divmod(found[0], self.num_steps)
+            params, hidden = self._twins[mask].at(x, hidden, place)
+            return params, {"hidden": hidden}
+        hidden, params = hidden.clone(), x.new_empty(len(x), self.net.num_params)
+        for key in found:
+            here = (keys == key).nonzero()[:, 0].to(x.device)
+            mask, place = divmod(key, self.num_steps)
             params[here], hidden[here] = self._twins[mask].at(x[here], hidden[here], place)
         return params, {"hidden": hidden}
 
