@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -32,6 +33,8 @@ from service.streams import Stream
 from service.worker import Answer
 
 router = APIRouter(route_class=ThinRoute)
+_LARGE_BYTES = 2**20
+"""Streams beyond this are read in a thread."""
 
 
 @router.post("/compress", tags=["compression"], responses={200: {"model": CompressAnswer}})
@@ -120,7 +123,9 @@ async def _receive(request: Request) -> tuple[Call[DecompressRequest], Stream]:
     store = service.store
     body = await read(request, (STREAM, JSON), service.settings)
     fields = body.parse(DecompressRequest)
-    stream = streams.unpack(_bytes(body, fields), service.settings.max_images)
+    unpack = partial(_unpack, body, fields, service.settings.max_images)
+    large = len(body.stream or fields.stream or "") > _LARGE_BYTES
+    stream = await asyncio.to_thread(unpack) if large else unpack()
     served = _find(store, stream, fields.model)
     exchange_of(request.scope).model = served.label
     if stream.backend != backend_id():
@@ -128,6 +133,10 @@ async def _receive(request: Request) -> tuple[Call[DecompressRequest], Stream]:
     pictures = (PNG, ZIP) if stream.num_images == 1 else (ZIP,)
     offers = (*(pictures if served.takes_images else ()), NPY, JSON, EVENTS)
     return Call(request, service, fields, served, None, preferred(request, offers)), stream
+
+
+def _unpack(body: Body, fields: DecompressRequest, max_images: int) -> Stream:
+    return streams.unpack(_bytes(body, fields), max_images)
 
 
 def _bytes(body: Body, fields: DecompressRequest) -> bytes:
