@@ -151,15 +151,17 @@ def rows_at(rows: Rows, index: Any) -> Rows:
 
 @torch.no_grad()
 def in_company(operation: Operation[Any], requests: Sequence[tuple[Rows, Any]]) -> list[Rows]:
-    """Results of requests that share every step they can; request i joins at tick i."""
+    """Results of requests that share every step they can; request i joins at tick i, unless steps
+    are so few that it would meet no other: then two join a tick."""
     results: dict[int, Rows] = {}
     inside: dict[int, Rows] = {}
     left = [operation.num_steps(params) for _, params in requests]
-    tick = 0
+    joined = 0
     while len(results) < len(requests):
-        if tick < len(requests):
-            inside[tick] = operation.init(*requests[tick])
-        tick += 1
+        for _ in range(1 if max(left) > 1 else 2):
+            if joined < len(requests):
+                inside[joined] = operation.init(*requests[joined])
+                joined += 1
         rows = operation.step(concat(list(inside.values())))
         parts = split(rows, [num_rows(part) for part in inside.values()])
         inside = dict(zip(inside, parts, strict=True))
@@ -167,5 +169,5 @@ def in_company(operation: Operation[Any], requests: Sequence[tuple[Rows, Any]]) 
             left[i] -= 1
             if left[i] == 0 or (operation.stops_early and bool(inside[i]["done"].all())):
                 results[i] = operation.finish(inside.pop(i))
-        assert inside or tick < len(requests) or len(results) == len(requests)
+        assert inside or joined < len(requests) or len(results) == len(requests)
     return [results[i] for i in range(len(requests))]
