@@ -27,6 +27,7 @@ CODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "colour": ("made", {"event_shape": (3, 3, 2), "num_levels": 7, "output": "categorical"}),
     "counts": ("made", {"event_shape": (5,), "num_levels": 4, "output": "categorical"}),
     "lines": ("pixelcnn", {}),
+    "whole": ("idf", {"num_levels": 16}),
 }
 """Family and config of each model; the first is the default."""
 PICTURES = [name for name in CODERS if name != "counts"]

@@ -186,7 +186,7 @@ def test_vectors_of_counts_come_back_as_numbers(coders: Client) -> None:
     assert {data["preview"] for _, data in progress} == {None}
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", [name for name in PICTURES if name != "whole"])
 def test_images_are_shown_while_they_are_decoded(coders: Client, name: str) -> None:
     stream, expected = compressed(coders, name, 1), pixels(name, 1)[0]
     num_dims = expected.size
@@ -205,6 +205,17 @@ def test_images_are_shown_while_they_are_decoded(coders: Client, name: str) -> N
         wrong.append(int((np.abs(shown.astype(int) - expected) > 1).sum()))
     assert wrong == sorted(wrong, reverse=True)
     assert wrong[-1] <= num_dims - steps[-1]
+
+
+def test_parts_of_all_pixels_are_shown_as_they_come(coders: Client) -> None:
+    url = "/decompress?progress_every=1"
+    stream, expected = compressed(coders, "whole", 3), pixels("whole", 3)
+    *progress, (event, result) = events_in(decompressed(coders, stream, "text/event-stream", url))
+    assert event == "result"
+    found = [opened(base64.b64decode(image)) for image in result["images"]]
+    assert np.array_equal(found, expected)
+    assert [data["step"] for _, data in progress] == list(range(1, progress[0][1]["of"]))
+    assert all(picture(data["preview"]).shape == (10, 10) for _, data in progress)
 
 
 def test_several_segments_are_shown_in_one_picture(coders: Client) -> None:
