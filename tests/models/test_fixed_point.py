@@ -145,6 +145,8 @@ def test_a_twin_is_near_its_network_and_leaves_it_alone() -> None:
     twin = exact(net)
     torch.testing.assert_close(twin(x), net.double()(x).detach(), rtol=0, atol=2e-3)
     assert torch.equal(torch.cat([twin(row[None]) for row in x]), twin(x))
+    for size in range(1, len(twin) + 1):
+        assert torch.equal(on_grid(twin[:size](x)), twin[:size](x))
     assert all(torch.equal(w.float(), before[name]) for name, w in net.state_dict().items())
 
 
