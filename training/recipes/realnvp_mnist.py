@@ -18,7 +18,7 @@ RECIPE = Recipe(
     height=28,
     width=28,
     objective_settings={
-        "num_updates": 9_000,
+        "num_updates": 6_000,
         "batch_size": 64,
         "rate": 2e-3,
         "warmup_steps": 500,
