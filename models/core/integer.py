@@ -2,8 +2,8 @@
 
 Hoogeboom et al. 2019, "Integer Discrete Flows and Lossless Compression", arXiv:1905.07376; the
 couplings of several parts are Tomczak's, "General Invertible Transformations for Flow-based
-Generative Modeling", 2021, arXiv:2011.15056, equations 10 to 13. Integers are whole numbers in
-floating point, exact up to 2^24 in float32. No map has a Jacobian: the mass of a point moves whole.
+Generative Modeling", 2021, arXiv:2011.15056. Integers are whole numbers in floating point, exact up
+to 2^24 in float32. No map has a Jacobian: the mass of a point moves whole.
 """
 
 from abc import ABC, abstractmethod

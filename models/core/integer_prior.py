@@ -1,6 +1,6 @@
 """Mixtures of logistics over all integers: the distribution of what an integer flow leaves over.
 
-Hoogeboom et al. 2019, arXiv:1905.07376, section 3.3. P(z) is the mixture's mass between z - 1/2 and
+Hoogeboom et al. 2019, arXiv:1905.07376. P(z) is the mixture's mass between z - 1/2 and
 z + 1/2. No cell reaches to infinity, since latents may be any integer.
 """
 
