@@ -13,7 +13,7 @@ from torch.nn.functional import relu
 
 from models.core.coding import SequentialCodec
 from models.core.exact import ExactLinear
-from models.core.fixed_point import on_grid, silu
+from models.core.fixed_point import REACH, on_grid, silu
 from models.core.masked import MaskedMLP
 from models.core.operation import Rows
 from models.core.outputs import Output
@@ -113,15 +113,15 @@ class _Twin:
         for index, (layer, kept) in enumerate(zip(self.layers, self.slices, strict=True)):
             units = self.complete[index][place]
             if len(units):
-                new = layer(below, units)
+                new = layer.some(below, units)
                 # With residual connections all layers have the same degrees.
                 pre = pre + new if self.residual and index > 0 else new
-                hidden[:, units + kept.start] = self.activation(pre)
+                hidden[:, units + kept.start] = self.activation(pre).clamp(-REACH, REACH)
             below = hidden[:, kept]
         size = self.shape[1]
         here = slice(self.order[place] * size, (self.order[place] + 1) * size)
-        y = self.output(below, here)
-        return (y if self.direct is None else y + self.direct(x, here)), hidden
+        y = self.output.some(below, here)
+        return (y if self.direct is None else y + self.direct.some(x, here)), hidden
 
 
 def neighbours(sizes: list[int]) -> list[slice]:

@@ -45,9 +45,12 @@ class ExactLinear(nn.Module):
         self.register_buffer("weight", (weight / unit).round() * unit)
         self.register_buffer("bias", (start / unit).round() * unit)
 
-    def forward(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
-        """All outputs or some, on the grid as the inputs. Shapes: (..., I) -> (..., O)."""
-        x = on_grid(x).clamp_(-REACH, REACH)
+    def forward(self, x: Tensor) -> Tensor:
+        """On the grid, as the inputs are put first. Shapes: (..., I) -> (..., O)."""
+        return self.some(on_grid(x).clamp_(-REACH, REACH))
+
+    def some(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
+        """Some outputs, of inputs that are on the grid within REACH. Shapes: as in `forward`."""
         return on_grid(linear(x, self.weight[units], self.bias[units]))
 
 
