@@ -4,23 +4,27 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import backends, maf_inversion, pixelcnn_sampling, screening
+from benchmarks import backends, compression, maf_inversion, pixelcnn_sampling, screening
 
 BENCHMARKS = {
     "backends": backends.run,
+    "compression": compression.measure,
+    "compression_of_all": compression.measure_all,
     "maf_inversion": maf_inversion.run,
     "pixelcnn_sampling": pixelcnn_sampling.run,
     "screening": screening.run,
 }
+LONG = ("compression_of_all",)
+"""Which are run only where they are named."""
 
 
 def main(names: list[str]) -> None:
-    """Run the named measurements, or all of them."""
+    """Run the named measurements, or all that are not long."""
     console = Console()
     if unknown := set(names) - set(BENCHMARKS):
         console.print(f"unknown: {sorted(unknown)}; accepted are {sorted(BENCHMARKS)}")
         raise SystemExit(1)
-    for name in names or BENCHMARKS:
+    for name in names or [name for name in BENCHMARKS if name not in LONG]:
         console.print(BENCHMARKS[name]())
 
 

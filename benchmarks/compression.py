@@ -1,0 +1,199 @@
+"""Compressed sizes and speeds of the shipped models against image formats, on the same images.
+
+Writes the table and the plot of docs/compression.md.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.image_formats import formats
+from models.core.bundle import Bundle, load
+from models.core.coding import SEGMENT
+from models.core.likelihood import bits_per_dim
+from models.core.model import GenerativeModel
+from models.core.operation import NoParams, Rows, run
+from training.calibrate import columns
+from training.data import load_test
+
+ROOT = Path(__file__).parents[1]
+PAGE, PLOT = ROOT / "docs" / "compression.md", ROOT / "docs" / "compression.png"
+_SAMPLES = {"mnist": "mnist_test_500.npz", "fashion-mnist": "fashion-mnist_test_1000.npz"}
+_NUM_IMAGES = 128
+
+
+class Measured(NamedTuple):
+    """One way to compress one set of images."""
+
+    images: str
+    name: str
+    alone: float
+    """Bits a dimension, every image by itself."""
+    together: float
+    """The same, with SEGMENT images in one piece."""
+    in_s: float
+    """Seconds of one core per image, in pieces of SEGMENT."""
+    out_s: float
+    num_dims: int
+    wrong: int
+    """Pixels that did not come back."""
+    nll: float = float("nan")
+    """What the model's own likelihood says, bits a dimension."""
+
+
+def measure() -> Table:
+    """The first test images; writes the page in docs/."""
+    found = sorted(_measured(_NUM_IMAGES), key=lambda one: one.images)
+    _write_page(found)
+    return _table(found)
+
+
+def measure_all() -> Table:
+    """All test images of every set, by the models only: is every single pixel right?"""
+    return _table([m for m in _measured(None) if m.nll == m.nll])
+
+
+@torch.no_grad()
+def _measured(num: int | None) -> Iterator[Measured]:
+    torch.set_num_threads(1)
+    shown = set()
+    for path in sorted((ROOT / "bundles").iterdir()):
+        bundle = load(path)
+        model = bundle.build()
+        if "compress" not in model.operations() or model.grid is None:
+            continue
+        images, x = _images(bundle, num)
+        if images not in shown and num is not None:
+            shown.add(images)
+            yield from _by_formats(images, model.grid.levels(x)[:, 0].byte().numpy(), model)
+        yield _by_model(images, bundle.name, model, x)
+
+
+def _images(bundle: Bundle, num: int | None) -> tuple[str, Tensor]:
+    """Name and test images (N, 1, H, W), whole segments of them."""
+    form, name = bundle.preprocessing, bundle.name.partition("_")[2]
+    assert form is not None
+    source = name.removesuffix("-binary")
+    if num is not None and source in _SAMPLES:
+        levels = form.to_levels(np.load(ROOT / "tests" / "data" / _SAMPLES[source])["x"])
+    else:
+        levels = load_test(source, height=form.height, width=form.width, levels=form.levels).x
+    kept = len(levels) if num is None else min(num, len(levels))
+    return name, torch.from_numpy(levels[: kept // SEGMENT * SEGMENT]).float() / 255
+
+
+def _by_formats(images: str, levels: np.ndarray, model: GenerativeModel) -> Iterator[Measured]:
+    assert model.grid is not None
+    num_pixels, sheets = levels.size, levels.reshape(-1, SEGMENT * levels.shape[1], levels.shape[2])
+    for each in formats(model.grid.num_levels):
+        alone = sum(len(each.encode(image)) for image in levels)
+        codes, in_s = _timed(lambda each=each: [each.encode(sheet) for sheet in sheets])  # type: ignore[misc]
+        decoded, out_s = _timed(lambda each=each, codes=codes: [each.decode(c) for c in codes])  # type: ignore[misc]
+        size = sheets[0].size
+        restored = np.stack([found.reshape(-1)[:size] for found in decoded])
+        yield Measured(
+            images,
+            each.name,
+            8 * alone / num_pixels,
+            8 * sum(map(len, codes)) / num_pixels,
+            in_s / len(levels),
+            out_s / len(levels),
+            model.num_dims,
+            int((restored != sheets.reshape(-1, size)).sum()),
+        )
+
+
+def _by_model(images: str, name: str, model: GenerativeModel, x: Tensor) -> Measured:
+    assert model.grid is not None
+    operations, num = model.operations(), len(x)
+    segments = x.view(-1, SEGMENT, *model.event_shape)
+    rows = {"x": segments, "num_images": torch.full((len(segments),), SEGMENT)}
+    ones = {
+        "x": x[:, None].expand(-1, SEGMENT, *model.event_shape),
+        "num_images": torch.ones(num, dtype=torch.int64),
+    }
+    run(operations["compress"], {k: c[:1] for k, c in rows.items()}, NoParams())
+    alone = run(operations["compress"], ones, NoParams())
+    codes, in_s = _timed(lambda: run(operations["compress"], rows, NoParams()))
+    asked: Rows = {**codes, "num_images": rows["num_images"]}
+    restored, out_s = _timed(lambda: run(operations["decompress"], asked, NoParams()))
+    log_prob = columns(model, "log_likelihood", (x * 255).round().byte().numpy())["log_prob"]
+    num_pixels = num * model.num_dims
+    return Measured(
+        images,
+        name,
+        8 * float(alone["num_bytes"].sum()) / num_pixels,
+        8 * float(codes["num_bytes"].sum()) / num_pixels,
+        in_s / num,
+        out_s / num,
+        model.num_dims,
+        int((model.grid.levels(restored["x"]) != model.grid.levels(segments)).sum()),
+        float(bits_per_dim(log_prob.double().mean(), model.num_dims)),
+    )
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What it gives, and the processor seconds that it took."""
+    start = time.process_time()
+    found = work()
+    return found, time.process_time() - start
+
+
+_COLUMNS = (
+    "images",
+    "by",
+    "bits/dim, one image",
+    f"bits/dim, {SEGMENT} in one piece",
+    "own NLL, bits/dim",
+    "images/s in",
+    "MB/s in",
+    "images/s out",
+    "MB/s out",
+    "wrong pixels",
+)
+
+
+def _cells(m: Measured) -> list[str]:
+    nll = f"{m.nll:.4f}" if m.nll == m.nll else ""
+    speeds = [
+        figure
+        for seconds in (m.in_s, m.out_s)
+        for figure in (f"{1 / seconds:,.0f}", f"{m.num_dims / seconds / 1e6:.3g}")
+    ]
+    return [m.images, m.name, f"{m.alone:.4f}", f"{m.together:.4f}", nll, *speeds, str(m.wrong)]
+
+
+def _table(found: list[Measured]) -> Table:
+    table = Table(*_COLUMNS)
+    for one in found:
+        table.add_row(*_cells(one))
+    return table
+
+
+def _write_page(found: list[Measured]) -> None:
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, found)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    text = PAGE.read_text(encoding="utf-8")
+    mark = "<!-- {} of what make bench writes -->"
+    begin, end = mark.format("beginning"), mark.format("end")
+    new, num = re.subn(f"{begin}.*{end}", f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)
+    assert num == 1, f"{PAGE} has lost its marks"
+    PAGE.write_text(new, encoding="utf-8")
+    sets = list(dict.fromkeys(one.images for one in found))
+    figure = Figure(figsize=(9, 2.6 * len(sets)), layout="constrained")
+    for axes, images in zip(figure.subplots(len(sets), squeeze=False)[:, 0], sets, strict=True):
+        shown = sorted((m for m in found if m.images == images), key=lambda m: -m.together)
+        colours = ["tab:blue" if m.nll == m.nll else "silver" for m in shown]
+        bars = axes.barh([m.name for m in shown], [m.together for m in shown], color=colours)
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+        axes.set_title(f"{images}: bits a dimension, {SEGMENT} images in one piece")
+        axes.margins(x=0.1)
+    figure.savefig(PLOT, dpi=100)
