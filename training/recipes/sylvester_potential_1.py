@@ -6,12 +6,12 @@ from training.reverse_kl import ReverseKL
 
 RECIPE = Recipe(
     family="sylvester",
-    config=Config(num_blocks=16),
+    config=Config(num_blocks=32),
     dataset="potential-1",
     objective=ReverseKL,
     objective_settings={
         "target": "potential-1",
-        "num_updates": 1200,
+        "num_updates": 2000,
         "batch_size": 256,
         "rate": 5e-3,
         "anneal_steps": 500,
