@@ -25,10 +25,10 @@ def test_progress_comes_while_the_work_goes_on(service: Process) -> None:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         text = b""
-        for chunk in response.iter_bytes():
-            text += chunk
-            if text.count(b"\n\n") >= 2:
-                break
+        # Leaving a loop over the chunks would end their iterator, which hangs up.
+        chunks = response.iter_bytes()
+        while text.count(b"\n\n") < 2:
+            text += next(chunks)
         assert service.has_rows_inside()
         events = parsed(text[: text.rindex(b"\n\n") + 2])
     assert [name for name, _ in events[:2]] == ["progress", "progress"]
