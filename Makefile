@@ -11,7 +11,7 @@ serve: .venv/runtime.stamp ## serve the bundles of bundles/ at http://127.0.0.1:
 	LIKELY_PORT=$(PORT) $(BIN)/python -m service
 
 test: .venv/dev.stamp ## all tests that need no GPU; ARGS="-k name" narrows
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 check: .venv/dev.stamp ## lint, format and types, as CI and pre-commit do
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check $(CODE) && $(BIN)/mypy $(CODE)
