@@ -7,7 +7,7 @@ from models.core.operation import Operation, Rows, concat
 
 NUM_ROWS = 8
 _REPEATS = 3
-_LONG_S = 0.2
+_LONG_S = 0.05
 """A row whose step takes this long alone costs too much by any measure: eight would take long."""
 
 
