@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def make_bundle(name: str, family: str, model: GenerativeModel, calibrated: bool
     return Bundle(
         name=name,
         family=family,
-        config=asdict(model.config),  # type: ignore[call-overload]
+        config=vars(model.config),
         weights=model.state_dict(),
         preprocessing=Preprocessing(height=8, width=8),
         class_names=CLASS_NAMES[: model.num_classes],
@@ -89,21 +88,27 @@ def settings(bundles: Path) -> Settings:
     )
 
 
+class AppClient(httpx.AsyncClient):
+    """A client of an app in this process."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.app = app
+
+
 @asynccontextmanager
-async def running(settings: Settings, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+async def running(settings: Settings, ready: bool = True) -> AsyncIterator[AppClient]:
     """A client of an app that has been started."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         if ready:
             await app.state.service.loading
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            client.app = app  # type: ignore[attr-defined]
+        async with AppClient(app) as client:
             yield client
 
 
-def service_of(client: httpx.AsyncClient) -> Service:
-    service: Service = client.app.state.service  # type: ignore[attr-defined]
+def service_of(client: AppClient) -> Service:
+    service: Service = client.app.state.service
     return service
 
 
@@ -145,7 +150,7 @@ def client_of(settings: Settings) -> Iterator[Client]:
     with asyncio.Runner() as runner:
         context = running(settings)
         http = runner.run(context.__aenter__())
-        yield Client(runner, http, http.app)  # type: ignore[attr-defined]
+        yield Client(runner, http, http.app)
         runner.run(context.__aexit__(None, None, None))
 
 

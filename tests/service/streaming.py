@@ -4,11 +4,14 @@ import asyncio
 import base64
 import io
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image
+
+from tests.service.conftest import AppClient
 
 ACCEPT_EVENTS = {"accept": "text/event-stream"}
 
@@ -37,15 +40,18 @@ def picture(text: str) -> np.ndarray:
 
 
 async def raw_post(
-    client: httpx.AsyncClient,
+    client: AppClient,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: dict[str, str],
     gone: asyncio.Event,
     sent: list[dict[str, Any]],
 ) -> None:
-    """POST as an ASGI server would, with a client that hangs up once `gone` is set."""
-    messages = [{"type": "http.request", "body": body}]
+    """POST as an ASGI server would, with a client that hangs up once `gone` is set.
+
+    None is a body that does not arrive.
+    """
+    messages = [] if body is None else [{"type": "http.request", "body": body}]
 
     async def receive() -> dict[str, Any]:
         if messages:
@@ -53,8 +59,8 @@ async def raw_post(
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
 
     path, _, query = url.partition("?")
     scope = {
@@ -68,4 +74,4 @@ async def raw_post(
         "scheme": "http",
         "server": ("test", 80),
     }
-    await client.app(scope, receive, send)  # type: ignore[attr-defined]
+    await client.app(scope, receive, send)

@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
 
 from service.settings import Settings
 from tests.service.coders import CODERS, PICTURES, pixels, save_coders
-from tests.service.conftest import play, running, service_of, until
+from tests.service.conftest import AppClient, play, running, service_of, until
 from tests.service.models import Count
 from tests.service.pictures import npy
 from tests.service.streaming import ACCEPT_EVENTS, parsed, picture, raw_post
@@ -33,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(folder: Path, **limits: Any) -> AsyncIterator[AppClient]:
     """A client of an app with these models."""
     settings = Settings(
         bundles=(str(folder),), default_model="bits", log_level="error", **{"max_rows": 3, **limits}
@@ -42,7 +41,7 @@ async def serving(folder: Path, **limits: Any) -> AsyncIterator[httpx.AsyncClien
         yield client
 
 
-async def there_and_back(client: httpx.AsyncClient, name: str, num: int, seed: int) -> int:
+async def there_and_back(client: AppClient, name: str, num: int, seed: int) -> int:
     """Wrong pixels of so many images, after compression and decompression."""
     sent = pixels(name, num, seed)
     stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY)
@@ -54,7 +53,7 @@ async def there_and_back(client: httpx.AsyncClient, name: str, num: int, seed: i
     return int((found != sent).sum())
 
 
-async def watched(client: httpx.AsyncClient, name: str, seed: int) -> int:
+async def watched(client: AppClient, name: str, seed: int) -> int:
     """Wrong pixels of one image, decoded as a stream of events."""
     sent = pixels(name, 1, seed)
     stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY)
@@ -69,7 +68,7 @@ async def watched(client: httpx.AsyncClient, name: str, seed: int) -> int:
     return int((image != sent[0]).sum())
 
 
-async def other_traffic(client: httpx.AsyncClient, name: str, seed: int) -> int:
+async def other_traffic(client: AppClient, name: str, seed: int) -> int:
     """Samples and likelihoods of the same model; how many failed."""
     body = {"model": name, "num_samples": 5, "seed": seed, "format": "arrays"}
     sample = await client.post("/sample", json=body)
@@ -78,7 +77,7 @@ async def other_traffic(client: httpx.AsyncClient, name: str, seed: int) -> int:
     return (sample.status_code != 200) + (rated.status_code != 200)
 
 
-async def broken(client: httpx.AsyncClient, name: str, seed: int) -> int:
+async def broken(client: AppClient, name: str, seed: int) -> int:
     """A stream that is refused; whether it was not."""
     content = npy(pixels(name, 1, seed))
     stream = await client.post(f"/compress?model={name}", content=content, headers=NPY)
@@ -105,7 +104,7 @@ def test_the_stream_does_not_depend_on_the_company(folder: Path) -> None:
     async def story() -> None:
         contents = [npy(pixels("lines", num, seed=num)) for num in (1, 17, 40)]
 
-        async def compressed(client: httpx.AsyncClient, content: bytes) -> bytes:
+        async def compressed(client: AppClient, content: bytes) -> bytes:
             response = await client.post("/compress?model=lines", content=content, headers=NPY)
             return response.content
 
@@ -119,7 +118,9 @@ def test_the_stream_does_not_depend_on_the_company(folder: Path) -> None:
     play(story())
 
 
-def test_overload_and_deadline_are_as_everywhere(folder: Path) -> None:
+def test_overload_and_deadline_are_as_everywhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         content = npy(pixels("lines", 48))
         async with serving(folder, max_rows_inside=3) as client:
@@ -135,7 +136,7 @@ def test_overload_and_deadline_are_as_everywhere(folder: Path) -> None:
                 asyncio.run_coroutine_threadsafe(free.wait(), loop).result()
                 return sound(rows)
 
-            operation.step = held  # type: ignore[method-assign]
+            monkeypatch.setattr(operation, "step", held)
             long = asyncio.create_task(client.post("/decompress", content=stream, headers=STREAM))
             await until(lambda: worker.rows_inside == 3)
             for headers in (STREAM, {**STREAM, **ACCEPT_EVENTS}):

@@ -11,6 +11,9 @@ from service.settings import Settings
 from tests.service.conftest import LONG, PNG_HEADERS, play, running, service_of, until
 from tests.service.models import Count
 from tests.service.pictures import png
+from tests.service.streaming import raw_post
+
+JSON = {"content-type": "application/json"}
 
 
 def test_overload_is_429_with_retry_after(settings: Settings) -> None:
@@ -58,7 +61,8 @@ def test_a_hang_up_cancels_the_work(settings: Settings) -> None:
             service = service_of(client)
             gone = asyncio.Event()
             sent: list[dict[str, Any]] = []
-            call = asyncio.create_task(_raw_call(client, json.dumps(LONG).encode(), gone, sent))
+            body = json.dumps(LONG).encode()
+            call = asyncio.create_task(raw_post(client, "/sample", body, JSON, gone, sent))
             await _until_metric(client, 'likely_step_rows_count{model="jem",operation="sample"}')
             gone.set()
             await call
@@ -77,7 +81,7 @@ def test_a_client_that_vanishes_while_sending_is_no_error(settings: Settings) ->
             gone = asyncio.Event()
             gone.set()
             sent: list[dict[str, Any]] = []
-            await _raw_call(client, None, gone, sent)
+            await raw_post(client, "/sample", None, JSON, gone, sent)
             assert sent[0]["status"] == 499
 
     play(story())
@@ -87,39 +91,10 @@ def test_a_body_that_does_not_arrive_is_408(settings: Settings) -> None:
     async def story() -> None:
         async with running(settings.model_copy(update={"body_timeout_s": 0.02})) as client:
             sent: list[dict[str, Any]] = []
-            await _raw_call(client, None, asyncio.Event(), sent)
+            await raw_post(client, "/sample", None, JSON, asyncio.Event(), sent)
             assert sent[0]["status"] == 408
 
     play(story())
-
-
-async def _raw_call(
-    client: httpx.AsyncClient, body: bytes | None, gone: asyncio.Event, sent: list[dict[str, Any]]
-) -> None:
-    """POST /sample as an ASGI server would, with a client that hangs up when told."""
-    messages = [] if body is None else [{"type": "http.request", "body": body}]
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/sample",
-        "raw_path": b"/sample",
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("test", 80),
-    }
-    await client.app(scope, receive, send)  # type: ignore[attr-defined]
 
 
 def test_a_failing_operation_is_500_and_the_next_request_is_answered(settings: Settings) -> None:
