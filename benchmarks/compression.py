@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.image_formats import formats
+from benchmarks.image_formats import Format, formats
 from models.core.bundle import Bundle, load
 from models.core.coding import SEGMENT
 from models.core.likelihood import bits_per_dim
@@ -92,23 +92,27 @@ def _images(bundle: Bundle, num: int | None) -> tuple[str, Tensor]:
 
 def _by_formats(images: str, levels: np.ndarray, model: GenerativeModel) -> Iterator[Measured]:
     assert model.grid is not None
-    num_pixels, sheets = levels.size, levels.reshape(-1, SEGMENT * levels.shape[1], levels.shape[2])
     for each in formats(model.grid.num_levels):
-        alone = sum(len(each.encode(image)) for image in levels)
-        codes, in_s = _timed(lambda each=each: [each.encode(sheet) for sheet in sheets])  # type: ignore[misc]
-        decoded, out_s = _timed(lambda each=each, codes=codes: [each.decode(c) for c in codes])  # type: ignore[misc]
-        size = sheets[0].size
-        restored = np.stack([found.reshape(-1)[:size] for found in decoded])
-        yield Measured(
-            images,
-            each.name,
-            8 * alone / num_pixels,
-            8 * sum(map(len, codes)) / num_pixels,
-            in_s / len(levels),
-            out_s / len(levels),
-            model.num_dims,
-            int((restored != sheets.reshape(-1, size)).sum()),
-        )
+        yield _by_format(images, levels, each, model.num_dims)
+
+
+def _by_format(images: str, levels: np.ndarray, each: Format, num_dims: int) -> Measured:
+    num_pixels, sheets = levels.size, levels.reshape(-1, SEGMENT * levels.shape[1], levels.shape[2])
+    alone = sum(len(each.encode(image)) for image in levels)
+    codes, in_s = _timed(lambda: [each.encode(sheet) for sheet in sheets])
+    decoded, out_s = _timed(lambda: [each.decode(code) for code in codes])
+    size = sheets[0].size
+    restored = np.stack([found.reshape(-1)[:size] for found in decoded])
+    return Measured(
+        images,
+        each.name,
+        8 * alone / num_pixels,
+        8 * sum(map(len, codes)) / num_pixels,
+        in_s / len(levels),
+        out_s / len(levels),
+        num_dims,
+        int((restored != sheets.reshape(-1, size)).sum()),
+    )
 
 
 def _by_model(images: str, name: str, model: GenerativeModel, x: Tensor) -> Measured:

@@ -24,14 +24,16 @@ class _Round(torch.autograd.Function):
         return grads[0]
 
 
+_round: Callable[[Tensor], Tensor] = _Round.apply
+
+
 def round_through(x: Tensor) -> Tensor:
     """The nearest integer, halves to even; the gradient passes straight through.
 
     Bengio et al. 2013, arXiv:1308.3432. x + (x.round() - x).detach() would not be whole in floating
     point. Shapes: (B, ...) -> (B, ...).
     """
-    rounded: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
-    return rounded
+    return _round(x)
 
 
 class IntegerMap(nn.Module, ABC):

@@ -35,8 +35,8 @@ class PlaceNet(nn.Module):
         )
         self.activation = nn.SiLU()
         self.exit = nn.Conv2d(channels, num_out, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+        for parameter in self.exit.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.entry(x) + self.place

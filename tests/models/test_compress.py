@@ -13,6 +13,7 @@ from models.core.entropy import Writer
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import NoParams, Rows, run
+from models.made import Model as Made
 from tests.models.cases import SUBJECTS, in_company, model_of, rows_at
 from tests.models.tiny import events_of, random_model
 
@@ -55,6 +56,14 @@ def code_of(model: GenerativeModel, rows: Rows) -> Rows:
     return {**codes, "num_images": rows["num_images"]}
 
 
+def codec_of(model: GenerativeModel) -> SequentialCodec:
+    """Of a model that codes level by level."""
+    operation = model.operations()["decompress"]
+    assert isinstance(operation, Decompress)
+    assert isinstance(operation.codec, SequentialCodec)
+    return operation.codec
+
+
 def assert_restored(x: Tensor, rows: Rows) -> None:
     """Equal events where there are any."""
     for found, expected, count in zip(x, rows["x"], rows["num_images"].tolist(), strict=True):
@@ -81,8 +90,7 @@ def test_no_pixel_is_lost_and_no_byte_is_wasted(name: str) -> None:
 @pytest.mark.parametrize("name", SHARP)
 def test_the_pass_and_the_steps_come_to_the_same_bits(name: str) -> None:
     model = sharp(name)
-    codec = model.operations()["decompress"].codec  # type: ignore[attr-defined]
-    assert isinstance(codec, SequentialCodec)
+    codec = codec_of(model)
     assert model.grid is not None
     levels = model.grid.levels(events_of(model, 6)).flatten(1)
     for index in range(codec.num_orders):
@@ -222,12 +230,13 @@ def test_images_that_share_a_code_are_cheaper_than_alone() -> None:
 
 def test_an_encoder_takes_the_shortest_order() -> None:
     model = sharp("made")
-    codec: Any = model.operations()["compress"].codec  # type: ignore[attr-defined]
+    assert isinstance(model, Made)
+    codec = codec_of(model)
     x = segments(model, [16])["x"][0]
     assert model.grid is not None
     levels = model.grid.levels(x).flatten(1)
     whole = Writer()
     codec.write(levels, whole)
-    nats = torch.stack([-model.log_prob(x, mask) for mask in range(4)])  # type: ignore[operator]
+    nats = torch.stack([-model.log_prob(x, mask) for mask in range(4)])
     bits = float(nats.min(0).values.sum()) / math.log(2) + 16 * 2
     assert len(whole.finish()) == pytest.approx(bits / 8, abs=1.5)

@@ -1,7 +1,6 @@
 """Reverse KL: what it minimises, that it recovers a Gaussian, and whose energies it takes."""
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,7 @@ def bundle_of(model: torch.nn.Module, family: str, folder: Path) -> Path:
         Bundle(
             name="tiny",
             family=family,
-            config=asdict(model.config),  # type: ignore[call-overload]
+            config=vars(model.config),
             weights=model.state_dict(),
             preprocessing=Preprocessing(1, 2),
         ),
