@@ -1,6 +1,9 @@
 """Figures of the likelihood on the test split, and the model-free one that it has to beat."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +20,18 @@ _FEW = 1000  # events on which costly figures are taken
 _INVERTED = 100  # events whose inverse is compared
 
 
-def likelihood(model: GenerativeModel, train: Split, test: Split) -> dict[str, float]:
+def likelihood(
+    model: GenerativeModel,
+    train: Split,
+    test: Split,
+    rated_params: Mapping[str, Mapping[str, Any]] | None = None,
+    num_rated: int | None = None,
+) -> dict[str, float]:
     """Mean log likelihood of the test split in nats, with its standard error, and bits/dim.
 
     The kind stands in the key: exact, bound (one noise; and the most noises that the operation's
-    examples name on the first thousand events), or estimate.
+    examples name on the first thousand events), or estimate. With `rated_params` there is a figure
+    for each of them instead, its name behind the unit; `num_rated` leaves out later events.
     """
     operation = model.operations()["log_likelihood"]
     examples = operation.examples
@@ -29,10 +39,15 @@ def likelihood(model: GenerativeModel, train: Split, test: Split) -> dict[str, f
         return {}
     if operation.kind(examples[0]) == Likelihood.UNNORMALISED:
         return _figures(model, test.x[:_FEW], examples[-1], "")
-    found = _figures(model, test.x, operation.default_params, "")
-    if model.likelihood is Likelihood.BOUND:
+    x = test.x[:num_rated]
+    first = f"_first_{len(x)}" if len(x) < len(test) else ""
+    found: dict[str, float] = {}
+    for name, changes in (rated_params or {"": {}}).items():
+        params = replace(operation.default_params, **changes)
+        found |= _figures(model, x, params, (f"_{name}" if name else "") + first)
+    if model.likelihood is Likelihood.BOUND and not rated_params:
         many = type(operation.default_params)(num_samples=64)
-        found |= _figures(model, test.x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(test))}")
+        found |= _figures(model, x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(x))}")
     if model.grid is not None:
         found["independent_values_nats"] = independent(train, test, model.grid)
     if isinstance(model, FlowModel):

@@ -106,7 +106,9 @@ def _metrics(
         metrics |= evaluate.conditional_samples(model, judge, test, _JUDGED)
     if isinstance(model, EnergyModel):
         metrics |= estimate_log_z(model, recipe.ais_chains, recipe.ais_steps)
-    metrics |= likelihood(model, data.splits["train"], test)
+    metrics |= likelihood(
+        model, data.splits["train"], test, recipe.rated_params, recipe.num_rated or len(test)
+    )
     metrics |= plane.divergences(model, data)
     return metrics
 
@@ -125,7 +127,7 @@ def _same_settings(folder: Path, recipe: Recipe) -> None:
 def _settings(recipe: Recipe) -> Mapping[str, Any]:
     """What decides the weights."""
     after = {"ood_scores", "ood_sets", "num_threads", "objective", "judge_steps"}
-    after |= {"ais_chains", "ais_steps", "graphs"}
+    after |= {"ais_chains", "ais_steps", "graphs", "rated_params", "num_rated"}
     settings = {k: v for k, v in asdict(recipe).items() if k not in after}
     # How long served chains run is no matter of training.
     settings["config"] = {

@@ -54,6 +54,11 @@ class Recipe:
     """Training steps of the classifier that judges conditional samples."""
     ais_chains: int = 128
     ais_steps: int = 300
+    rated_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Params of log_likelihood by a name for the figure, where the defaults are not what the test
+    split is to be rated with; "" names none."""
+    num_rated: int = 0
+    """Test events that are rated, from the first; 0: all."""
     graphs: tuple[str, ...] | None = None
     """Graphs to export beside the weights; None: all that the model has."""
     ood_scores: tuple[str, ...] = ()

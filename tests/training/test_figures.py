@@ -67,6 +67,23 @@ def test_pixels_have_a_bound_that_many_noises_tighten() -> None:
     assert many == pytest.approx(exact, abs=0.02)
 
 
+def test_a_recipe_says_how_and_on_how_many_events_a_bound_is_rated() -> None:
+    train, test = images(400), images(400, 1)
+    model = gaussian((1, 1, 2), 4)
+    usual = likelihood(model, train, test)
+    name = "test_log_likelihood_bound_nats"
+    few = likelihood(model, train, test, num_rated=5)
+    head = Split(test.x[:5], test.y[:5])
+    assert few[f"{name}_first_5"] == likelihood(model, train, head)[name] != usual[name]
+    ways = {"": {}, "64_noises": {"num_samples": 64}, "3_noises": {"num_samples": 3}}
+    found = likelihood(model, train, test, ways, 300)
+    assert len([key for key in found if "nats" in key and "error" not in key]) == 4
+    parted = likelihood(model, train, Split(test.x[:300], test.y[:300]))
+    assert found[f"{name}_64_noises_first_300"] == parted[f"{name}_64_noises_first_300"]
+    assert found[f"{name}_first_300"] == parted[name] != found[f"{name}_3_noises_first_300"]
+    assert "test_bits_per_dim_bound_64_noises_first_300" in found
+
+
 def test_independent_values_are_histograms_of_the_train_split() -> None:
     train, test = images(50_000), images(50_000, 1)
     entropy = -(0.7 * math.log(0.7) + 0.3 * math.log(0.1)) + math.log(2)
