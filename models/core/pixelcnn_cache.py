@@ -56,10 +56,13 @@ class CachedPixelNet(PixelNet):
         above = weight.new_zeros(num_rows, self._rows[-1].stop, width, channels)
         return above, weight.new_zeros(num_rows, len(self.shifted), channels)
 
-    def begin_row(self, above: Tensor, x: Tensor, row: Tensor, label: Tensor) -> Tensor:
+    def begin_row(
+        self, above: Tensor, x: Tensor, row: Tensor, label: Tensor, *features: Tensor
+    ) -> Tensor:
         """The column above with v of one more image row, of which nothing is drawn yet.
 
-        Shapes: above (B, R, W, C), x (B, H, W) in [-1, 1], row and label (B,) -> (B, R, W, C).
+        Shapes: above (B, R, W, C), x (B, H, W) in [-1, 1], row and label (B,), features
+        (B, H, W, F) if there are any -> (B, R, W, C).
         """
         entrance = self.input
         reach = entrance.reach
@@ -69,21 +72,29 @@ class CachedPixelNet(PixelNet):
         columns = torch.arange(x.shape[2], device=x.device)
         of_v, _ = entrance.conditions(label[:, None, None], row[:, None, None], columns)
         v = entrance.vertical(rows) + of_v
+        given = [_at(maps, row).unsqueeze(1) for maps in features]
         renewed = []
         for layer, kept in zip(self.gated, self._rows, strict=False):
             past = kept.stop - kept.start - 1
             rows = torch.cat([above[:, kept.start + 1 : kept.stop], v], 1)
             renewed.append(rows)
-            v = v + layer.vertical(pad(rows, (0, 0, past, past)))
+            v = v + layer.vertical(pad(rows, (0, 0, past, past)), *given)
         return torch.cat([*renewed, v], 1)
 
     def pixel(
-        self, above: Tensor, left: Tensor, x: Tensor, row: Tensor, column: Tensor, label: Tensor
+        self,
+        above: Tensor,
+        left: Tensor,
+        x: Tensor,
+        row: Tensor,
+        column: Tensor,
+        label: Tensor,
+        *features: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Numbers of the distribution of the pixel at row, column; and the column left after it.
 
         Shapes: above (B, R, W, C), left (B, Q, C), x (B, H, W) in [-1, 1], row, column and
-        label (B,) -> (B, num_params), (B, Q, C).
+        label (B,), features (B, H, W, F) if there are any -> (B, num_params), (B, Q, C).
         """
         entrance = self.input
         index = column[:, None] + torch.arange(entrance.reach, device=x.device)
@@ -95,12 +106,19 @@ class CachedPixelNet(PixelNet):
         v = above.gather(2, at).squeeze(2).index_select(1, self.present)
         # All layers have equally many taps, since they share their kernel size.
         taps = left.index_select(1, self.taps).unflatten(1, (v.shape[1], -1)).flatten(2)
+        given = [_at(_at(maps, row), column) for maps in features]
         passed = []
         for i, layer in enumerate(self.gated):
             passed.append(h)
-            h = h + layer.horizontal(torch.cat([taps[:, i], h, v[:, i]], 1))
+            h = h + layer.horizontal(torch.cat([taps[:, i], h, v[:, i], *given], 1))
         known = torch.cat([left, torch.stack(passed, 1)], 1)
         return self.head(h), known.index_select(1, self.shifted)
+
+
+def _at(maps: Tensor, index: Tensor) -> Tensor:
+    """One place of each table row's own. Shapes: (B, N, ...), index (B,) -> (B, ...)."""
+    at = index.view(-1, *(1 for _ in maps.shape[1:])).expand(-1, 1, *maps.shape[2:])
+    return maps.gather(1, at).squeeze(1)
 
 
 def _slices(sizes: list[int]) -> list[slice]:

@@ -101,9 +101,12 @@ class GatedLayer(nn.Module):
     """One layer of both stacks, each a residual sum of gated units (figure 2 of the paper).
 
     The paper's vertical stack has no residual; here it carries label and place to every layer.
+    Feature maps that the image is conditioned on enter before each gate (section 2.3).
     """
 
-    def __init__(self, channels: int, kernel_size: int, dilation: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, dilation: int, dropout: float, num_features: int = 0
+    ) -> None:
         super().__init__()
         self.dilation = dilation
         self.dropout = dropout
@@ -112,29 +115,31 @@ class GatedLayer(nn.Module):
         self.above = nn.Conv2d(
             channels, 2 * channels, (self.num_taps, kernel_size), dilation=dilation
         )
-        self.left = nn.Linear((self.num_taps + 1) * channels, 2 * channels)
+        self.left = nn.Linear((self.num_taps + 1) * channels + num_features, 2 * channels)
         self.mix = nn.Linear(channels, channels)
         self.gate = Gate()
+        self.given = nn.Linear(num_features, 2 * channels, bias=False) if num_features else None
 
-    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes: v and h (B, H, W, C) -> the same."""
+    def forward(self, v: Tensor, h: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes: v and h (B, H, W, C), features (B, H, W, F) or none -> v and h."""
         width, past = h.shape[2], self.dilation * (self.num_taps - 1)
-        v = v + self.vertical(pad(v, (0, 0, past, past, past, 0)))
+        v = v + self.vertical(pad(v, (0, 0, past, past, past, 0)), *features)
         before = pad(h, (0, 0, past, 0))
         taps = [before[:, :, t : t + width] for t in range(0, past, self.dilation)]
-        return v, h + self.horizontal(torch.cat([*taps, h, v], -1))
+        return v, h + self.horizontal(torch.cat([*taps, h, v, *features], -1))
 
-    def vertical(self, rows: Tensor) -> Tensor:
+    def vertical(self, rows: Tensor, *features: Tensor) -> Tensor:
         """What v gains, from rows padded to all sides but below.
 
-        Shapes: (B, H + past, W + 2 past, C) -> (B, H, W, C).
+        Shapes: (B, H + past, W + 2 past, C), features (B, H, W, F) or none -> (B, H, W, C).
         """
-        return self.gate(self.above(rows.movedim(-1, 1)).movedim(1, -1))
+        a = self.above(rows.movedim(-1, 1)).movedim(1, -1)
+        return self.gate(a if self.given is None else a + self.given(*features))
 
     def horizontal(self, taps: Tensor) -> Tensor:
-        """What h gains, from its taps, the leftmost first, and v.
+        """What h gains, from its taps, the leftmost first, v, and the features if there are any.
 
-        Shapes: (..., (num_taps + 1) C) -> (..., C).
+        Shapes: (..., (num_taps + 1) C + F) -> (..., C).
         """
         gated = self.gate(self.left(taps))
         return self.mix(dropout(gated, self.dropout) if self.training else gated)
@@ -160,8 +165,10 @@ class PixelNet(nn.Module):
         dropout: float,
         num_classes: int,
         coordinates: bool,
+        num_features: int = 0,
     ) -> None:
-        """Layer i is dilated by `dilations[i % len(dilations)]`."""
+        """Layer i is dilated by `dilations[i % len(dilations)]`; of the feature maps that the
+        image is conditioned on there are `num_features`."""
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers {num_layers}: accepted are 1 or more")
@@ -172,17 +179,18 @@ class PixelNet(nn.Module):
             raise ValueError(f"dilations {dilations}: accepted are one or more, each at least 1")
         self.input = CausalInput(shape, channels, input_kernel_size, num_classes, coordinates)
         self.layers = nn.ModuleList(
-            GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout)
+            GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout, num_features)
             for i in range(num_layers)
         )
         self.hidden = nn.Linear(channels, head_channels)
         self.out = nn.Linear(head_channels, num_params)
 
-    def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """Shapes: x (B, H, W) in [-1, 1], label (B,), -1 for none -> (B, H, W, num_params)."""
+    def forward(self, x: Tensor, label: Tensor, *features: Tensor) -> Tensor:
+        """Shapes: x (B, H, W) in [-1, 1], label (B,), -1 for none, features (B, H, W, F) if there
+        are any -> (B, H, W, num_params)."""
         v, h = self.input(x, label)
         for layer in self.layers:
-            v, h = layer(v, h)
+            v, h = layer(v, h, *features)
         return self.head(h)
 
     @property
