@@ -4,7 +4,7 @@ Van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders",
 masked convolutions: van den Oord et al. 2016, arXiv:1601.06759.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from models.core.model import GenerativeModel
 from models.core.operation import OneShot, Operation, Rows
 from models.core.outputs import OutputName, output
 from models.core.pixelcnn_cache import CachedPixelNet
+from models.core.pixelcnn_law import PixelLaw, graph
 from models.core.pixelcnn_sampler import PixelSample
 
 
@@ -89,6 +90,7 @@ class Model(GenerativeModel):
             num_classes=self.num_classes,
             coordinates=config.coordinates,
         )
+        self.law = PixelLaw(self.net, self.output, grid)
         self._graphs = self._build_graphs()
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -107,55 +109,25 @@ class Model(GenerativeModel):
 
         Shapes: x (B, 1, H, W), label (B,) -> (B,), nats.
         """
-        levels = self.grid.levels(x)
-        params = self.net(_seen(self.grid.values(levels).to(x.dtype)), self._labels(x, label))
-        return self.output.log_prob(params.to(x.dtype), levels[:, 0]).flatten(1).sum(1)
-
-    def _labels(self, x: Tensor, label: Tensor | None) -> Tensor:
-        return torch.full((x.shape[0],), -1, device=x.device) if label is None else label
+        if not self.num_classes:
+            return self.law.log_prob(x)
+        none = torch.full((x.shape[0],), -1, device=x.device)
+        return self.law.log_prob(x, none if label is None else label)
 
     def graphs(self) -> Mapping[str, Graph]:
         """The density, and the two halves of a sampler's step (see `CachedPixelNet`)."""
         return self._graphs
 
     def _build_graphs(self) -> Mapping[str, Graph]:
-        x, place = torch.zeros(2, *self.event_shape), torch.zeros(2, dtype=torch.int64)
-        label = {"label": place} if self.num_classes else {}
-        above, left = self.net.empty(2)
-        row = {"above": above, "x": x, "step": place}
-        pixel = {**row, "left": left, "u": x.flatten(1), "temperature": torch.ones(2)}
+        x = torch.zeros(2, *self.event_shape)
+        label = {"label": torch.zeros(2, dtype=torch.int64)} if self.num_classes else {}
         return {
-            "log_prob": _graph(self._log_prob_graph, {"x": x, **label}, "log_prob"),
-            "row": _graph(self._row_graph, {**row, **label}, "above_after"),
-            "pixel": _graph(self._pixel_graph, {**pixel, **label}, "x_after", "left_after"),
+            "log_prob": graph(self._log_prob_graph, {"x": x, **label}, "log_prob"),
+            **self.law.sampler(x, label),
         }
 
     def _log_prob_graph(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor]:
         return (self.log_prob(x, label),)
-
-    def _row_graph(
-        self, above: Tensor, x: Tensor, step: Tensor, label: Tensor | None = None
-    ) -> tuple[Tensor]:
-        row = step // x.shape[3]
-        return (self.net.begin_row(above, _seen(x), row, self._labels(x, label)),)
-
-    def _pixel_graph(
-        self,
-        above: Tensor,
-        x: Tensor,
-        step: Tensor,
-        left: Tensor,
-        u: Tensor,
-        temperature: Tensor,
-        label: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        place, width = step[:, None], x.shape[3]
-        params, left = self.net.pixel(
-            above, left, _seen(x), step // width, step % width, self._labels(x, label)
-        )
-        level = self.output.sample(params, u.gather(1, place).squeeze(1), temperature)
-        value = self.grid.values(level)[:, None].to(x.dtype)
-        return x.flatten(1).scatter(1, place, value).view_as(x), left
 
     def operations(self) -> Mapping[str, Operation[Any]]:
         log_likelihood = OneShot(
@@ -180,14 +152,3 @@ class Model(GenerativeModel):
         label = (rows["label"],) if self.num_classes else ()
         (log_prob,) = self.compute("log_prob", rows["x"], *label)
         return {"log_prob": log_prob}
-
-
-def _seen(x: Tensor) -> Tensor:
-    """Grey as the network takes it. Shapes: (B, 1, H, W) in [0, 1] -> (B, H, W) in [-1, 1]."""
-    return 2 * x[:, 0] - 1
-
-
-def _graph(
-    function: Callable[..., tuple[Tensor, ...]], inputs: Mapping[str, Tensor], *outputs: str
-) -> Graph:
-    return Graph(function, tuple(inputs), outputs, tuple(inputs.values()))

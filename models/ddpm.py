@@ -1,0 +1,100 @@
+"""Denoising diffusion: noise is taken out of an image step by step.
+
+Ho et al. 2020, "Denoising diffusion probabilistic models", arXiv:2006.11239; the derivation with
+alpha_t^2 + beta_t^2 = 1: Su 2022, "Generative diffusion models talk (1): DDPM".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.core.diffusion import DiffusionModel
+from models.core.operation import Operation
+from models.core.schedule import Schedule, ScheduleName
+from models.core.unet import UNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The defaults are a tiny model of three classes, which uses all options."""
+
+    event_shape: tuple[int, int, int] = (1, 8, 8)
+    num_classes: int = 3
+    conditional: bool = True
+    """Whether samples can be given a class; if not, num_classes is ignored."""
+    drop_label: float = 0.1
+    """Share of training rows that lose their label, so that the model works without one."""
+    num_train_steps: int = 20
+    """T, the steps from data to noise."""
+    schedule: ScheduleName = "reference"
+    channels: tuple[int, ...] = (8, 16)
+    """Width of each level; each level is half as high and wide as the one before."""
+    num_blocks: int = 1
+    """Residual blocks of a level, each way."""
+    attention_levels: tuple[int, ...] = (1,)
+    patch: int = 2
+    """Side of the squares of pixels that enter as one place."""
+    embedding: int = 8
+    """Numbers that tell the blocks time and class."""
+    sampler: str = "ddim"
+    """With which samples are drawn unless a request says otherwise."""
+    num_steps: int = 4
+    """Of that sampler."""
+    guidance_scale: float = 1.0
+
+
+class Model(DiffusionModel):
+    """eps(z_t, t, label) is a U-Net, trained by the simple loss with fixed variances."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ValueError if the network cannot be made for these sizes."""
+        if not 0 <= config.drop_label <= 1:
+            raise ValueError(f"drop_label {config.drop_label}: accepted are 0 to 1")
+        num_classes = config.num_classes if config.conditional else 0
+        schedule = Schedule(config.num_train_steps, config.schedule)
+        super().__init__(config.event_shape, schedule, num_classes)
+        self.config = config
+        self.net = UNet(
+            config.event_shape,
+            config.channels,
+            num_blocks=config.num_blocks,
+            attention_levels=config.attention_levels,
+            patch=config.patch,
+            embedding=config.embedding,
+            num_classes=num_classes,
+            num_train_steps=config.num_train_steps,
+        )
+
+    def eps(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return self.net(z, t, label)
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """|eps - eps(z_t, t)|^2 / D at a random time: 1 for a network that knows nothing.
+
+        Not in nats: the simple loss (2006.11239, eq. 14) weighs the terms of the bound anew.
+        Times are spread evenly over the batch, each of them still uniform (Kingma et al. 2021,
+        arXiv:2107.00630, appendix I.1). Shapes: x (B, C, H, W), y (B,) int64 -> (B,).
+        """
+        z, size = self.from_event(x), len(x)
+        ranks = (torch.arange(size, device=x.device) + torch.rand(1, device=x.device)) / size
+        t = (ranks * self.schedule.num_train_steps).floor() + 1
+        noise = torch.randn_like(z)
+        alpha_bar, beta_bar = (
+            share.to(z).view(-1, 1, 1, 1)
+            for share in (self.schedule.alpha_bar(t), self.schedule.beta_bar(t))
+        )
+        found = self.eps(alpha_bar * z + beta_bar * noise, t, self._labels(y, size))
+        return (found.float() - noise).square().flatten(1).mean(1)
+
+    def _labels(self, y: Tensor | None, size: int) -> Tensor:
+        """Labels in training, some of them dropped; -1 if there are none. -> (B,)."""
+        if y is None or self.num_classes == 0:
+            return torch.full((size,), -1, device=self.device)
+        dropped = torch.rand(size, device=y.device) < self.config.drop_label * self.training
+        return torch.where(dropped, -1, y)
+
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        return {}
