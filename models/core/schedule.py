@@ -51,7 +51,7 @@ class Schedule:
 
     def beta_bar(self, t: Tensor) -> Tensor:
         """The standard deviation of the noise in z_t. Shapes: as above, in [0, 1)."""
-        return (-torch.expm1(2 * self.log_alpha_bar(t))).sqrt()
+        return torch.expm1(2 * self.log_alpha_bar(t)).abs().sqrt()  # a minus would give -0.0
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log (alpha_bar / beta_bar), half the log of the signal-to-noise ratio; inf at t = 0.
