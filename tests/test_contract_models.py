@@ -32,9 +32,13 @@ def test_energy_is_minus_the_log_likelihood(subject: str) -> None:
         assert torch.equal(energy.run(inputs)["energy"], -likelihood.run(inputs)["log_prob"])
 
 
-@pytest.mark.parametrize(
-    "subject", [s for s in SUBJECTS if {"encode", "decode"} <= set(model_of(s).operations())]
-)
+def _is_invertible(subject: str) -> bool:
+    """Whether z holds all of x: those that offer to reconstruct have a decoder that guesses."""
+    names = set(model_of(subject).operations())
+    return {"encode", "decode"} <= names and "reconstruct" not in names
+
+
+@pytest.mark.parametrize("subject", [s for s in SUBJECTS if _is_invertible(s)])
 def test_decoding_what_was_encoded_gives_the_event_back(subject: str) -> None:
     operations = model_of(subject).operations()
     default = operations["encode"].default_params

@@ -95,6 +95,10 @@ class Operation(ABC, Generic[P]):
         """What the number is in the column log_prob, or in energy = -log_prob; None without one."""
         return None
 
+    def gives_means(self, params: P) -> bool:
+        """Whether column x holds expected values, which lie between the levels of the grid."""
+        return False
+
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
         """Columns that only this operation takes, made up: for warm-up and the contract tests.
 
