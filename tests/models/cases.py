@@ -59,6 +59,27 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
             "num_levels": 4,
         },
     },
+    "vae": {
+        "grey": {
+            "num_levels": 16,
+            "output": "logistic_mixture",
+            "num_components": 2,
+            "encoder": "conv",
+            "decoder": "conv",
+            "event_shape": (1, 5, 6),
+            "free_bits": 0.1,
+        },
+        "planar": {"posterior": "planar", "prior": "coupling", "latent_dims": 3},
+        "sylvester": {"posterior": "sylvester", "latent_dims": 3, "num_importance_samples": 3},
+        "iaf": {
+            "posterior": "iaf",
+            "latent_dims": 3,
+            "event_shape": (5,),
+            "num_levels": 4,
+            "output": "categorical",
+            "num_importance_samples": 2,
+        },
+    },
 }
 """What else than its default a family can be about, by family and a name for it."""
 SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
