@@ -1,33 +1,17 @@
 """DDPM on Fraktur glyphs of 56 x 56 pixels, by class."""
 
-from models.ddpm import Config
-from training.recipe import Recipe
+from dataclasses import replace
 
-RECIPE = Recipe(
-    family="ddpm",
-    config=Config(
-        drop_label=0.1,
-        num_train_steps=1000,
-        channels=(64, 72),
-        num_blocks=1,
-        attention_levels=(1,),
-        patch=4,
-        embedding=96,
-        sampler="ddim",
-        num_steps=50,
-    ),
+from training.recipes import ddpm_fashion_mnist
+
+_ON_FASHION = ddpm_fashion_mnist.RECIPE
+
+RECIPE = replace(
+    _ON_FASHION,
+    config=replace(_ON_FASHION.config, drop_label=0.1, channels=(64, 72), patch=4),
     dataset="fraktur-glyphs",
     height=56,
     width=56,
     background=255,
-    objective_settings={
-        "num_updates": 12_000,
-        "batch_size": 64,
-        "rate": 1e-3,
-        "warmup_steps": 500,
-    },
-    precision="bf16-mixed",
-    ema_decay=0.9995,
-    validate_every=1000,
-    max_validated=1000,
+    objective_settings={**_ON_FASHION.objective_settings, "num_updates": 12_000},
 )

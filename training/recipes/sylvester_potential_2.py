@@ -1,23 +1,17 @@
 """Sylvester flow by reverse KL on a potential of Rezende and Mohamed: a wave."""
 
-from models.sylvester import Config
-from training.recipe import Recipe
-from training.reverse_kl import ReverseKL
+from dataclasses import replace
 
-RECIPE = Recipe(
-    family="sylvester",
-    config=Config(num_blocks=32),
+from training.recipes import sylvester_potential_1
+
+_RING = sylvester_potential_1.RECIPE
+
+RECIPE = replace(
+    _RING,
     dataset="potential-2",
-    objective=ReverseKL,
     objective_settings={
+        **_RING.objective_settings,
         "target": "potential-2",
-        "num_updates": 2000,
-        "batch_size": 256,
-        "rate": 5e-3,
-        "anneal_steps": 500,
     },
-    ema_decay=0.998,
-    graphs=("decode",),
-    ood_scores=("nll", "typicality"),
     ood_sets={"potential-1": False, "potential-3": False, "potential-4": False},
 )
