@@ -1,7 +1,7 @@
 """Lossless compression as operations: a row is a segment of up to SEGMENT events.
 
 Compressing is one step, a pass of the network over whole events. Decompressing is as many steps
-as the family's codec has, and column x shows what is known so far.
+as the family's codec has, and `preview` shows what is known so far.
 """
 
 from collections.abc import Container, Mapping
