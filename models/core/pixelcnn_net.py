@@ -177,6 +177,7 @@ class PixelNet(nn.Module):
                 raise ValueError(f"kernel size {size}: accepted are odd numbers from 3")
         if not dilations or min(dilations) < 1:
             raise ValueError(f"dilations {dilations}: accepted are one or more, each at least 1")
+        self.num_features = num_features
         self.input = CausalInput(shape, channels, input_kernel_size, num_classes, coordinates)
         self.layers = nn.ModuleList(
             GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout, num_features)

@@ -30,13 +30,19 @@ class PixelSample(Operation[PixelSampleParams]):
     Params = PixelSampleParams
     needs_events = False
     outputs = ("x",)
-    graphs = ("row", "pixel")
+    graphs: tuple[str, ...] = ("row", "pixel")
+    given: tuple[str, ...] = ()
+    """Columns that both graphs take last: what the image is conditioned on."""
+    stream: int = 0
+    """Noise stream of the pixels."""
 
     def __init__(self, model: GenerativeModel, net: CachedPixelNet, temperature: float) -> None:
         self.model = model
         self.net = net
         self.temperature = temperature
         self.takes_label = model.num_classes > 0
+        if self.takes_label:
+            self.given = ("label", *self.given)
 
     @property
     def default_params(self) -> PixelSampleParams:
@@ -56,7 +62,9 @@ class PixelSample(Operation[PixelSampleParams]):
         rows = {
             "step": torch.zeros(size, dtype=torch.int64),
             "x": above.new_zeros(size, *self.model.event_shape),
-            "u": uniform(seed, torch.zeros_like(seed), (self.model.num_dims,)).to(device),
+            "u": uniform(seed, torch.zeros_like(seed), (self.model.num_dims,), self.stream).to(
+                device
+            ),
             "temperature": torch.full((size,), params.temperature, device=device),
             "above": above,
             "left": left,
@@ -68,16 +76,16 @@ class PixelSample(Operation[PixelSampleParams]):
     def step(self, rows: Rows) -> Rows:
         """Each row draws its own next pixel."""
         x, above, left = rows["x"], rows["above"], rows["left"]
-        label = (rows["label"],) if self.takes_label else ()
+        given = [rows[name] for name in self.given]
         # Asked on the CPU, where the column step stays, so that no device is waited for.
         begin = (rows["step"] % x.shape[3] == 0).nonzero()[:, 0].to(x.device)
         step = rows["step"].to(x.device)
         if len(begin):
-            started = (column[begin] for column in (above, x, step, *label))
+            started = (column[begin] for column in (above, x, step, *given))
             above = above.index_copy(0, begin, self.model.compute("row", *started)[0])
             left = left.index_fill(0, begin, 0.0)
         x, left = self.model.compute(
-            "pixel", above, x, step, left, rows["u"], rows["temperature"], *label
+            "pixel", above, x, step, left, rows["u"], rows["temperature"], *given
         )
         return {**rows, "step": rows["step"] + 1, "x": x, "above": above, "left": left}
 
