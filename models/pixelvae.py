@@ -59,6 +59,7 @@ class Model(LatentModel):
     config: Config
     grid: Grid
     decoder_graphs = ("log_prob_given",)
+    samples_per_step = 1
 
     def __init__(self, config: Config) -> None:
         """Raises ValueError if the events are not images of one channel and discrete levels."""
