@@ -24,7 +24,7 @@ RECIPE = Recipe(
         "num_updates": 20000,
         "batch_size": 128,
         "rate": 2e-3,
-        "anneal_steps": 2000,
+        "anneal_steps": 1000,
     },
     precision="bf16-mixed",
     ema_decay=0.999,
