@@ -85,7 +85,7 @@ class PixelLatentSample(PixelsGivenLatents):
     def init(self, inputs: Rows, params: Any) -> Rows:
         seed, rows = inputs["seed"], super().init(inputs, params)
         spread = torch.full((len(seed),), params.latent_temperature)
-        return {**rows, "base": self.model.drawn(seed, spread)}
+        return {**rows, "base": self.model.drawn(seed, spread).to(rows["x"])}
 
     def latents(self, rows: Rows) -> Tensor:
         return self.model.from_base(rows["base"])
