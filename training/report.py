@@ -113,7 +113,9 @@ def trajectory(model: GenerativeModel, num_frames: int = 8, num_rows: int = 6) -
         rows = operation.init(inputs, params)
         for i in range(operation.num_steps(params) + 1):
             if i in keep:
-                frames.append(rows["x"].clone())
+                seen = operation.preview(rows)
+                assert seen is not None, "an operation of many steps shows what it makes"
+                frames.append(seen.clone())
             if i < operation.num_steps(params):
                 rows = operation.step(rows)
     return grid(torch.stack(frames, 1).flatten(0, 1), num_frames)
