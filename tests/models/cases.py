@@ -35,6 +35,17 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
         "binary": {"num_levels": 2, "output": "bernoulli", "conditional": False},
         "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
     },
+    "pixelvae": {
+        "grey": {"num_levels": 4, "output": "categorical", "encoder": "conv", "coordinates": True},
+        "flows": {
+            "event_shape": (1, 3, 4),
+            "num_levels": 16,
+            "output": "logistic_mixture",
+            "decoder": "mlp",
+            "posterior": "planar",
+            "prior": "coupling",
+        },
+    },
     "realnvp": {
         "vectors": _VECTORS,
         "binary": {"num_levels": 2},
