@@ -4,7 +4,8 @@ Bowman et al. 2016, "Generating sentences from a continuous space", arXiv:1511.0
 Sonderby et al. 2016, "Ladder variational autoencoders", arXiv:1602.02282.
 """
 
-from itertools import pairwise
+import math
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ class Annealed(MeanLoss):
 
     The look at the validation split is at the model's own loss, the true bound. `stages`, pairs
     (step, K), save time: from that step on the bound takes K latents, and before the first of them
-    one; without stages it takes as many as the config says, all the time.
+    one; without stages it takes as many as the config says, all the time. The rate falls with the
+    latents spent, so that the last and dearest stage is not left without one.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Annealed(MeanLoss):
             )
         self.anneal_steps = anneal_steps
         self.stages = stages
+        self._spent = [0, *accumulate(self.num_samples(step) for step in range(num_updates))]
 
     def losses(self, step: int) -> dict[str, Tensor]:
         x, _ = self.batches.at(step)
@@ -76,3 +79,8 @@ class Annealed(MeanLoss):
         if not self.stages:
             return int(self.model.config.num_importance_samples)
         return max((k for start, k in self.stages if step >= start), default=1)
+
+    def learning_rate(self, step: int) -> float:
+        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        share = self._spent[min(step, self.num_steps)] / self._spent[-1]
+        return self.rate * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))

@@ -81,7 +81,7 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
             "free_bits": 0.1,
         },
         "planar": {"posterior": "planar", "prior": "coupling", "latent_dims": 3},
-        "sylvester": {"posterior": "sylvester", "latent_dims": 3, "num_importance_samples": 3},
+        "sylvester": {"posterior": "sylvester", "latent_dims": 3},
         "iaf": {
             "posterior": "iaf",
             "latent_dims": 3,

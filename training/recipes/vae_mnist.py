@@ -21,7 +21,7 @@ RECIPE = Recipe(
     width=28,
     objective=Annealed,
     objective_settings={
-        "num_updates": 20000,
+        "num_updates": 20_000,
         "batch_size": 128,
         "rate": 2e-3,
         "anneal_steps": 1000,
@@ -29,7 +29,6 @@ RECIPE = Recipe(
     precision="bf16-mixed",
     ema_decay=0.999,
     validate_every=1000,
-    rated_params={"": {}, "500_latents": {"num_samples": 500}},
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

@@ -1,0 +1,37 @@
+"""Importance-weighted autoencoder, 50 latents, on statically binarised MNIST."""
+
+from models.iwae import Config
+from training.annealed import Annealed
+from training.recipe import Recipe
+
+RECIPE = Recipe(
+    family="iwae",
+    config=Config(
+        num_levels=2,
+        num_importance_samples=50,
+        latent_dims=32,
+        encoder="conv",
+        encoder_channels=(16, 32),
+        encoder_hidden=(128,),
+        decoder="conv",
+        decoder_channels=(32, 16),
+        decoder_hidden=(128,),
+    ),
+    dataset="mnist",
+    height=28,
+    width=28,
+    objective=Annealed,
+    objective_settings={
+        "num_updates": 20_400,
+        "batch_size": 64,
+        "rate": 2e-3,
+        "anneal_steps": 1000,
+        "stages": ((17_000, 5), (20_000, 50)),
+    },
+    precision="bf16-mixed",
+    ema_decay=0.998,
+    validate_every=1700,
+    max_validated=500,
+    ood_scores=("nll", "typicality"),
+    ood_sets={"fashion-mnist": False, "omniglot": True},
+)
