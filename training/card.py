@@ -3,6 +3,7 @@
 from models.core.bundle import Bundle
 from models.core.energy import EnergyModel
 from models.core.flow import FlowModel
+from models.core.latent import LatentModel
 from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from models.core.ood import SCORES
@@ -86,6 +87,8 @@ def model_card(
             "![trajectory](report/trajectory.png)",
             "",
         ]
+    if isinstance(model, LatentModel) and len(model.event_shape) == 3:
+        lines += [*_latent_pictures(model), ""]
     lines += [
         "## Provenance",
         "",
@@ -93,6 +96,24 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _latent_pictures(model: LatentModel) -> list[str]:
+    plane = model.latent_shape == (2,)
+    return [
+        "## Latents",
+        "",
+        "Test events in rows, each above what `reconstruct` makes of it by default.",
+        "",
+        "![reconstructions](report/reconstructions.png)",
+        "",
+        "What `decode` makes of "
+        + ("the plane." if plane else "straight lines between the latents of two test events."),
+        "",
+        "![decoded](report/plane.png)" if plane else "![decoded](report/walks.png)",
+        "",
+        "![units](report/units.png)",
+    ]
 
 
 def _events(bundle: Bundle, model: GenerativeModel) -> str:
@@ -119,7 +140,14 @@ def _likelihood_notes(model: GenerativeModel) -> list[str]:
     if model.likelihood is Likelihood.UNNORMALISED:
         return []
     notes = ["Log likelihoods are means over the test split."]
-    if model.likelihood is Likelihood.BOUND:
+    if isinstance(model, LatentModel):
+        notes += [
+            f"They bound the log probability from below, by {model.config.num_samples} latents an "
+            "event from q(z given x), importance weighted, or as many as the name says; `kl` is "
+            "KL(q(z given x) || p(z)). `active_units` have a centre of q whose variance over test "
+            "events is above 0.01."
+        ]
+    elif model.likelihood is Likelihood.BOUND:
         notes += [
             "They bound the log probability of the discrete values from below, with one "
             "dequantisation noise an event, or importance weighted with as many as the name says."

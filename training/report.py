@@ -18,7 +18,7 @@ from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.ood import SCORES, Calibration
 from models.core.operation import run
-from training import plane
+from training import latents, plane
 from training.calibrate import scores
 from training.data import Dataset
 from training.evaluate import ALPHA, Panel
@@ -60,7 +60,9 @@ def samples(model: GenerativeModel, data: Dataset) -> dict[str, bytes]:
         return {"samples.png": _png(plane.picture(model, data))}
     if len(model.event_shape) != 3:
         return {"samples.png": pairs(model, data)}
-    found = {"samples.png": sample_grid(model)}
+    found = {"samples.png": sample_grid(model), **latents.usage(model, data.splits["test"])}
+    for name, x in latents.pictures(model, data.splits["test"]).items():
+        found[name] = grid(x, 10)
     operation = model.operations()["sample"]
     if operation.num_steps(operation.default_params) > 1 and not operation.stops_early:
         found["report/trajectory.png"] = trajectory(model)

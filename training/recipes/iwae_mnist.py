@@ -32,6 +32,7 @@ RECIPE = Recipe(
     ema_decay=0.998,
     validate_every=1700,
     max_validated=500,
+    rated_params={"": {}},
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

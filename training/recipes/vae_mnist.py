@@ -29,6 +29,7 @@ RECIPE = Recipe(
     precision="bf16-mixed",
     ema_decay=0.999,
     validate_every=1000,
+    rated_params={"": {}},
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )
