@@ -16,7 +16,7 @@ from models.core.families import family
 from models.core.model import GenerativeModel
 from models.core.nets import count_parameters
 from models.core.preprocess import Preprocessing
-from training import evaluate, plane, report
+from training import evaluate, latents, plane, report
 from training.calibrate import calibrate
 from training.card import model_card
 from training.data import Dataset, load, load_test
@@ -110,6 +110,7 @@ def _metrics(
         model, data.splits["train"], test, recipe.rated_params, recipe.num_rated or len(test)
     )
     metrics |= plane.divergences(model, data)
+    metrics |= latents.figures(model, test)
     return metrics
 
 
