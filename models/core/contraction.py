@@ -99,8 +99,15 @@ class Contraction(Operation[P]):
             "done": over & (rows["block"] + 1 == len(self.blocks)),
         }
 
+    def preview(self, rows: Rows) -> Tensor:
+        return self._event(rows["guess"])
+
     def finish(self, rows: Rows) -> Rows:
-        return {"x": self.model.to_event(self.before.inverse(rows["target"])[0])}
+        return {"x": self._event(rows["target"])}
+
+    def _event(self, z: Tensor) -> Tensor:
+        """What lies at this end of the blocks, or on its way there, as an event."""
+        return self.model.to_event(self.before.inverse(z)[0])
 
 
 @dataclass(frozen=True)

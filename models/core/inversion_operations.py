@@ -46,6 +46,10 @@ class ByInversion(Operation[P]):
     def _start(self, z: Tensor, params: P) -> Rows:
         return self.inversion.start(z, z.new_zeros(len(z)), params)
 
+    def _event(self, z: Tensor) -> Tensor:
+        """What lies at this end of the blocks, or on its way there, as an event."""
+        return self.model.to_event(self.outside.inverse(z)[0])
+
 
 @dataclass(frozen=True)
 class SampleByInversionParams(FlowSampleParams, InversionParams):
@@ -73,8 +77,11 @@ class SampleByInversion(ByInversion[SampleByInversionParams]):
     def init(self, inputs: Rows, params: SampleByInversionParams) -> Rows:
         return self._start(latent_noise(self.model, inputs["seed"], params.temperature), params)
 
+    def preview(self, rows: Rows) -> Tensor:
+        return self._event(rows["guess"])
+
     def finish(self, rows: Rows) -> Rows:
-        return {"x": self.model.to_event(self.outside.inverse(rows["target"])[0])}
+        return {"x": self._event(rows["target"])}
 
 
 class DecodeByInversion(ByInversion[InversionParams]):
@@ -92,8 +99,11 @@ class DecodeByInversion(ByInversion[InversionParams]):
     def init(self, inputs: Rows, params: InversionParams) -> Rows:
         return self._start(inputs["z"].to(self.model.device), params)
 
+    def preview(self, rows: Rows) -> Tensor:
+        return self._event(rows["guess"])
+
     def finish(self, rows: Rows) -> Rows:
-        return {"x": self.model.to_event(self.outside.inverse(rows["target"])[0])}
+        return {"x": self._event(rows["target"])}
 
 
 @dataclass(frozen=True)
