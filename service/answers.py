@@ -129,15 +129,36 @@ class ClassifyAnswer(Scored):
     note: str | None = Field(description="why there is no decision, if there is none")
 
 
-class SampleAnswer(Scored):
-    """Samples as base64 PNGs, or as arrays of the model's event_shape."""
+class MadeAnswer(Scored):
+    """Events as base64 PNGs, or as arrays of the model's event_shape."""
 
     seed: int
     kind: Likelihood = Field(description="what the model's density is")
-    label: str | None
     params: dict[str, Any] = Field(description="all parameters as they were used")
     format: Format
     samples: list[Any] = Field(description="null where the model gave no finite number or image")
+
+
+class SampleAnswer(MadeAnswer):
+    """New events."""
+
+    label: str | None
+
+
+class DecodeAnswer(MadeAnswer):
+    """Per latent: its event."""
+
+
+class ReconstructItem(Item):
+    """How much of an event was lost."""
+
+    squared_error: Number = Field(description="sum over the event's values")
+
+
+class ReconstructAnswer(MadeAnswer):
+    """Per event: what comes back of it, in `samples`."""
+
+    results: list[ReconstructItem]
 
 
 class EncodeItem(Item):
@@ -152,15 +173,6 @@ class EncodeAnswer(Scored):
     results: list[EncodeItem]
     params: dict[str, Any] = Field(description="all parameters as they were used")
     seed: int
-
-
-class DecodeAnswer(Scored):
-    """Per latent: its event, as `/sample` gives samples."""
-
-    kind: Likelihood = Field(description="what the model's density is")
-    params: dict[str, Any] = Field(description="all parameters as they were used")
-    format: Format
-    samples: list[Any] = Field(description="null where the model gave no finite number or image")
 
 
 class CompressAnswer(Scored):

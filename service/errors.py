@@ -127,7 +127,7 @@ class OtherBackend(ServiceError):
 
 
 class TooManyRows(ServiceError):
-    """One request asks for more samples or brings more images than the service takes."""
+    """One request asks for more samples or frames or brings more images than are accepted."""
 
     status, title, slug = 422, "the request is too large", "too-many-rows"
 

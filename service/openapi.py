@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from service.answers import Problem
 from service.bodies import JSON, MULTIPART, NPY, PICTURES, STREAM
 from service.events import EVENTS
-from service.samples import NPZ, PNG, ZIP
+from service.samples import ANIMATIONS, NPZ, PNG, ZIP
 from service.schemas import (
     ClassifyRequest,
     CompressRequest,
@@ -18,6 +18,7 @@ from service.schemas import (
     EnergyRequest,
     LogLikelihoodRequest,
     OodScoreRequest,
+    ReconstructRequest,
     Request,
     SampleRequest,
 )
@@ -32,6 +33,7 @@ REQUESTS: dict[str, type[Request]] = {
     "/classify": ClassifyRequest,
     "/encode": EncodeRequest,
     "/decode": DecodeRequest,
+    "/reconstruct": ReconstructRequest,
     "/compress": CompressRequest,
     "/decompress": DecompressRequest,
 }
@@ -41,11 +43,12 @@ _IN: dict[str, dict[str, Any]] = {
     "/decompress": {STREAM: _BINARY},
 }
 """Bodies beside JSON, of those that do not take events."""
-_PICTURES_OUT = {PNG: _BINARY, ZIP: _BINARY, NPZ: _BINARY}
 _EVENTS = {"schema": {"type": "string", "description": "events progress, then result or problem"}}
+_ALL_FORMS = {**dict.fromkeys((PNG, ZIP, NPZ, *ANIMATIONS), _BINARY), EVENTS: _EVENTS}
 _OUT = {
-    "/sample": {**_PICTURES_OUT, EVENTS: _EVENTS},
-    "/decode": _PICTURES_OUT,
+    "/sample": _ALL_FORMS,
+    "/decode": _ALL_FORMS,
+    "/reconstruct": _ALL_FORMS,
     "/encode": {NPZ: _BINARY},
     "/compress": {STREAM: _BINARY},
     "/decompress": {PNG: _BINARY, ZIP: _BINARY, NPY: _BINARY, EVENTS: _EVENTS},

@@ -1,6 +1,5 @@
 """Scores and samples: each endpoint reads a request, submits it, waits, and writes the answer."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import events, results, samples
+from service import making, results
 from service.answers import (
     ClassifyAnswer,
     EnergyAnswer,
@@ -22,7 +21,6 @@ from service.answers import (
 from service.bodies import JSON
 from service.calls import Call, receive
 from service.errors import InvalidRequest, NotCalibrated, TooManyRows
-from service.events import EVENTS, Progress
 from service.inputs import class_index, operation_params
 from service.results import Judge
 from service.schemas import (
@@ -32,7 +30,6 @@ from service.schemas import (
     OodScoreRequest,
     SampleRequest,
 )
-from service.worker import Answer
 
 
 class ThinRoute(APIRoute):
@@ -116,35 +113,17 @@ async def classify(request: Request) -> Response:
 async def sample(request: Request) -> Response:
     """New events: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz.
 
-    As `text/event-stream` with pictures of the events while they are made.
+    As `text/event-stream` with pictures of the events while they are made; as `image/gif`,
+    `image/webp` or `image/apng` those pictures in a row.
     """
-    call = await receive(request, SampleRequest, (JSON,), (*samples.FORMS, EVENTS), required="")
+    call = await receive(request, SampleRequest, (JSON,), making.FORMS, required="")
     fields = call.fields
-    samples.check_form(call)
-    num = _num_samples(call)
+    index = class_index(fields.label, call.served, call.served.operation("sample"))
+    members = {"label": call.served.class_names[index] if index >= 0 else None}
     seed = secrets.randbits(53) if fields.seed is None else fields.seed
-    operation = call.served.operation("sample")
-    params = operation_params(operation, fields.params)
-    index = class_index(fields.label, call.served, operation)
-    members = {
-        "seed": seed,
-        "kind": call.served.model.likelihood,
-        "label": call.served.class_names[index] if index >= 0 else None,
-        "params": asdict(params),
-    }
-
-    def finish(call: Call[SampleRequest], answers: list[Answer]) -> Response:
-        return samples.reply(call, answers, fields.format, members, seed)
-
-    progress = None
-    if call.media_type == EVENTS:
-        progress = Progress(num, operation.num_steps(params), fields.progress_every, num)
-    job = call.submit(
-        "sample", params=fields.params, label=fields.label, seed=seed, num=num, viewer=progress
+    return await making.make(
+        call, "sample", _num_samples(call), seed, lambda _: members, fields.label
     )
-    if progress is not None:
-        return events.reply(call, job, progress, finish)
-    return await asyncio.to_thread(finish, call, await call.wait(job))
 
 
 def _num_samples(call: Call[SampleRequest]) -> int:

@@ -1,22 +1,24 @@
-"""Between events and latents: the two endpoints of models that can go both ways."""
+"""Between events and latents: there, back, and both in one."""
 
 import asyncio
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import inputs, results, samples
-from service.answers import DecodeAnswer, EncodeAnswer
+from models.core.operation import Rows
+from service import inputs, making, results
+from service.answers import DecodeAnswer, EncodeAnswer, ReconstructAnswer
 from service.bodies import JSON, NPY
 from service.calls import Call, receive
 from service.images import npz
 from service.inputs import operation_params
 from service.routes import ThinRoute
 from service.samples import NPZ
-from service.schemas import DecodeRequest, EncodeRequest
+from service.schemas import DecodeRequest, EncodeRequest, ReconstructRequest
 from service.worker import Answer
 
 router = APIRouter(route_class=ThinRoute)
@@ -51,13 +53,24 @@ async def decode(request: Request) -> Response:
         request,
         DecodeRequest,
         (JSON, NPY),
-        samples.FORMS,
+        making.FORMS,
         inputs.latents,
         "no latents: accepted are latents, or an npy array of them",
     )
-    fields = call.fields
-    samples.check_form(call)
-    answers = await call.wait(call.submit("decode", params=fields.params))
-    params = operation_params(call.served.operation("decode"), fields.params)
-    members = {"kind": call.served.model.likelihood, "params": asdict(params)}
-    return await asyncio.to_thread(samples.reply, call, answers, fields.format, members)
+    assert call.uploads is not None
+    return await making.make(call, "decode", call.uploads.num, call.fields.seed, lambda _: {})
+
+
+@router.post("/reconstruct", tags=["latents"], responses={200: {"model": ReconstructAnswer}})
+async def reconstruct(request: Request) -> Response:
+    """Each event as it comes back from its latent, in the forms that samples have."""
+    call = await receive(request, ReconstructRequest, offers=making.FORMS)
+    assert call.uploads is not None
+    x = call.uploads.columns["x"]
+
+    def members(rows: Rows) -> dict[str, Any]:
+        errors = (rows["x"] - x).double().square().flatten(1).sum(1)
+        found = [{"squared_error": error} for error in results.numbers(errors)]
+        return {"results": call.results(found)}
+
+    return await making.make(call, "reconstruct", len(x), call.fields.seed, members)

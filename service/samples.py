@@ -1,4 +1,4 @@
-"""Samples in the form that was negotiated: JSON, one PNG grid, a zip of PNGs or an npz."""
+"""Samples in the form that was negotiated: JSON, a PNG grid, a zip of PNGs or an npz."""
 
 import base64
 from collections.abc import Sequence
@@ -12,18 +12,19 @@ from models.core.likelihood import quantise
 from service.bodies import JSON
 from service.calls import Call
 from service.errors import InvalidRequest, NotAcceptable
-from service.images import grid, npz, png, zipped
+from service.images import Animated, grid, npz, png, zipped
 from service.results import nested
 from service.schemas import Format
 from service.worker import Answer
 
 PNG, ZIP, NPZ = "image/png", "application/zip", "application/x-npz"
-FORMS = (JSON, PNG, ZIP, NPZ)
+ANIMATIONS: dict[str, Animated] = {"image/gif": "GIF", "image/webp": "WEBP", "image/apng": "PNG"}
+FORMS = (JSON, PNG, ZIP, NPZ, *ANIMATIONS)
 
 
 def check_form(call: Call[Any]) -> None:
     """Raises NotAcceptable if vectors were asked for as pictures."""
-    if call.media_type in (PNG, ZIP) and not call.served.takes_images:
+    if call.media_type in (PNG, ZIP, *ANIMATIONS) and not call.served.takes_images:
         raise NotAcceptable(f"the samples are vectors: offered are {JSON} and {NPZ}")
 
 
@@ -32,32 +33,42 @@ def reply(
     answers: Sequence[Answer],
     wish: Format,
     members: dict[str, Any],
-    seed: int | None = None,
+    seed: int,
 ) -> Response:
     """The column x, in JSON beside other members; other forms name the seed in a header.
 
     Raises InvalidRequest if something that is not finite would have to be a picture.
     """
     x = answers[0].rows["x"]
-    headers = {} if seed is None else {"X-Seed": str(seed)}
+    headers = seed_header(seed)
     if call.media_type == NPZ:
-        known = {} if seed is None else {"seed": np.array(seed)}
-        return call.reply_bytes(answers, npz(x=x.numpy(), **known), headers)
+        return call.reply_bytes(answers, npz(x=x.numpy(), seed=np.array(seed)), headers)
     if call.media_type == JSON:
         form: Format = wish if call.served.takes_images else "arrays"
         samples = _numbers(x) if form == "arrays" else _texts(x)
         return call.reply(answers, **members, format=form, samples=samples)
+    found = pixels(x)
+    if call.media_type == PNG:
+        return call.reply_bytes(answers, png(grid(found)), headers)
+    files = [(f"sample_{i:04d}.png", png(tile)) for i, tile in enumerate(found)]
+    return call.reply_bytes(answers, zipped(files), headers)
+
+
+def seed_header(seed: int) -> dict[str, str]:
+    """What answers that are no JSON say of their seed."""
+    return {"X-Seed": str(seed)}
+
+
+def pixels(x: Tensor) -> np.ndarray:
+    """Raises InvalidRequest if not all is finite. Shapes: (B, C, H, W) -> uint8 (B, C, H, W)."""
     finite = _finite(x)
     if not finite.all():
         raise InvalidRequest(
             f"sample {int(finite.argmin())} is not finite and has no picture: accepted are "
             f"{JSON} and {NPZ}, or params and latents that are less extreme"
         )
-    pixels = quantise(x).numpy()
-    if call.media_type == PNG:
-        return call.reply_bytes(answers, png(grid(pixels)), headers)
-    files = [(f"sample_{i:04d}.png", png(tile)) for i, tile in enumerate(pixels)]
-    return call.reply_bytes(answers, zipped(files), headers)
+    found: np.ndarray = quantise(x).numpy()
+    return found
 
 
 def _numbers(x: Tensor) -> list[Any]:

@@ -81,11 +81,29 @@ Params = Annotated[
 
 ProgressEvery = Annotated[
     int | None,
-    Field(ge=1, description="of an event stream: steps from one event to the next; absent: a 32nd"),
+    Field(
+        ge=1,
+        description="of an event stream or an animation: steps from one picture to the next; "
+        "absent: about a 32nd",
+    ),
 ]
 
 
-class SampleRequest(EventRequest):
+class MakeRequest(Request):
+    """What all endpoints take whose answers are events."""
+
+    params: Params = {}
+    format: Format = Field("png", description="how samples look in a JSON answer")
+    progress_every: ProgressEvery = None
+    frame_ms: int = Field(
+        100,
+        ge=20,
+        le=10_000,
+        description="of an animation: how long a frame is shown; the last one stays 2 s at least",
+    )
+
+
+class SampleRequest(MakeRequest, EventRequest):
     """What to draw. `images` or `instances` are the starts of params.start = "data"."""
 
     num_samples: int | None = Field(
@@ -99,8 +117,6 @@ class SampleRequest(EventRequest):
     )
     label: Label = None
     params: Params = Field({}, examples=[{"num_steps": 60}])
-    format: Format = Field("png", description="how samples look in a JSON answer")
-    progress_every: ProgressEvery = None
 
 
 class LogLikelihoodRequest(EventRequest):
@@ -137,10 +153,12 @@ class EncodeRequest(EventRequest):
     """What to encode."""
 
     params: Params = {}
-    seed: Seed = Field(0, description="of the noise that fills the cells of discrete events")
+    seed: Seed = Field(
+        0, description="of the noise that fills the cells of discrete events, and of a posterior's"
+    )
 
 
-class DecodeRequest(Request):
+class DecodeRequest(MakeRequest):
     """What to decode."""
 
     latents: list[Any] | None = Field(
@@ -149,12 +167,17 @@ class DecodeRequest(Request):
         description="nested lists of numbers, one entry per latent, each of the model's "
         "latent_shape",
     )
-    params: Params = {}
-    format: Format = Field("png", description="how samples look in a JSON answer")
+    seed: Seed = Field(0, description="of decoders that draw random numbers")
 
     @property
     def lists(self) -> list[Any] | None:
         return self.latents
+
+
+class ReconstructRequest(MakeRequest, EventRequest):
+    """What to reconstruct."""
+
+    seed: Seed = Field(0, description="of latents or values that are drawn")
 
 
 class CompressRequest(EventRequest):

@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     max_images: int = Field(1024, ge=1, description="images, instances or latents of one request")
     max_pixels: int = Field(2**24, ge=1, description="pixels of one uploaded image")
     max_body_bytes: int = Field(2**25, ge=1, description="bytes of one request body")
+    max_animation_bytes: int = Field(
+        2**23,
+        ge=1,
+        description="bytes of the frames of one animation; eight such at a time, then 429",
+    )
     timeout_s: float = Field(60.0, gt=0, description="time for an answer, then 504")
     body_timeout_s: float = Field(30.0, gt=0, description="time to send a request body, then 408")
     drain_s: float = Field(

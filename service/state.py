@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
 
-from service.errors import NotReady
+from service.errors import NotReady, Overloaded, TooManyRows
 from service.images import Decoder
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Store, fill
 from service.tickets import LaneKey
 from service.worker import Worker
+
+_NUM_ANIMATIONS = 8
+"""Of the largest size; smaller ones may be more."""
 
 
 class NothingToServe(RuntimeError):
@@ -32,6 +36,7 @@ class Service:
         self.loading: asyncio.Future[None] | None = None
         """Done when the models are warm; its exception says why nothing can be served."""
         self._store: Store | None = None
+        self._frame_bytes = 0
 
     @property
     def store(self) -> Store:
@@ -49,6 +54,26 @@ class Service:
         if self.loading and self.loading.done() and (error := self.loading.exception()):
             raise NotReady(str(error))
         return self.store
+
+    @contextlib.contextmanager
+    def frame_room(self, num_bytes: int) -> Iterator[None]:
+        """Memory for the frames of an animation. Raises TooManyRows, or Overloaded if it is full.
+
+        On the event loop's thread.
+        """
+        limit = self.settings.max_animation_bytes
+        if num_bytes > limit:
+            raise TooManyRows(
+                f"{num_bytes} bytes of frames: accepted are {limit}, so fewer samples, or a larger "
+                "progress_every"
+            )
+        if self._frame_bytes + num_bytes > _NUM_ANIMATIONS * limit:
+            raise Overloaded("too many animations are being made", 1.0)
+        self._frame_bytes += num_bytes
+        try:
+            yield
+        finally:
+            self._frame_bytes -= num_bytes
 
     def start(self) -> None:
         """Start the worker and let it load the models; returns at once."""

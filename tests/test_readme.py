@@ -58,6 +58,8 @@ def test_a_command_gives_the_answer_shown(
         _compare(json.loads(ran.stdout), json.loads(shown), "answer")
     if "trousers.png" in command:
         assert (tmp_path / "trousers.png").read_bytes().startswith(b"\x89PNG")
+    if "digits.gif" in command:
+        assert (tmp_path / "digits.gif").read_bytes().startswith(b"GIF89a")
     if "again.png" in command:
         assert (tmp_path / "again.png").read_bytes() == (tmp_path / "digit.png").read_bytes()
 

@@ -21,7 +21,7 @@ from service.logs import configure
 from service.settings import Settings
 from service.state import Service
 from tests.service.coders import save_coders
-from tests.service.flows import save_flows
+from tests.service.flows import AUTOENCODERS, save_flows
 from tests.service.models import images, inputs, tiny_model
 
 CLASS_NAMES = ("circle", "square", "star")
@@ -167,6 +167,16 @@ def flows(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("flows")
     save_flows(folder)
     update = {"bundles": (str(folder),), "default_model": "pixels"}
+    with client_of(settings.model_copy(update=update)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def autoencoders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of an app with models that reconstruct; see `AUTOENCODERS` for their names."""
+    folder = tmp_path_factory.mktemp("autoencoders")
+    save_flows(folder, AUTOENCODERS)
+    update = {"bundles": (str(folder),), "default_model": "vae"}
     with client_of(settings.model_copy(update=update)) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Tiny bundles of models with a likelihood: images of several grids, tables and counts."""
+"""Tiny bundles of models with a likelihood: images of several grids, tables, counts, latents."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,11 +24,16 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "discrete": ("made", {}),
 }
 """Family and config of each model; `discrete` has no latents, `pixels` is the default."""
+AUTOENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae": ("vae", {}),
+    "pixelvae": ("pixelvae", {}),
+}
+"""Those that reconstruct; `vae` is the default."""
 
 
 def flow(name: str) -> GenerativeModel:
     """The model of a bundle, always the same."""
-    which, config = CONFIGS[name]
+    which, config = {**CONFIGS, **AUTOENCODERS}[name]
     return random_model(which, **config)
 
 
@@ -44,9 +49,9 @@ def shared(num: int, seed: int = 0, **columns: torch.Tensor) -> Rows:
     return {"seed": torch.full((num,), seed), **columns}
 
 
-def save_flows(folder: Path) -> None:
-    """All bundles, calibrated on random events by both scores of the likelihood."""
-    for name, (which, config) in CONFIGS.items():
+def save_flows(folder: Path, configs: dict[str, tuple[str, dict[str, Any]]] = CONFIGS) -> None:
+    """Their bundles, calibrated on random events by both scores of the likelihood."""
+    for name, (which, config) in configs.items():
         model = flow(name)
         shape, grid = model.event_shape, model.grid
         levels = grid.num_levels if grid else 256

@@ -156,11 +156,11 @@ def test_a_damaged_file_is_decoded_or_refused_and_nothing_else(
 
 def test_a_grid_is_as_square_as_it_goes() -> None:
     tiles = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), np.uint8)
-    canvas = images.grid(tiles, gap=1)
-    assert canvas.shape == (1, 9, 14)
+    canvas = images.grid(tiles)
+    assert canvas.shape == images.grid_shape(5, (1, 4, 4)) == (1, 10, 16)
     assert canvas[0, 0, 0] == 0
-    assert canvas[0, 0, 5] == 1
-    assert canvas[0, 5, 5] == 4
+    assert canvas[0, 0, 6] == 1
+    assert canvas[0, 6, 6] == 4
     assert canvas[0, -1, -1] == 128
 
 
@@ -169,6 +169,23 @@ def test_png_keeps_every_pixel(channels: int) -> None:
     x = np.random.default_rng(0).integers(0, 256, (channels, 5, 7), dtype=np.uint8)
     back = np.asarray(Image.open(io.BytesIO(images.png(x))))
     assert np.array_equal(back.reshape(5, 7, channels).transpose(2, 0, 1), x)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_animations_keep_every_pixel_but_gifs_of_colours(
+    channels: int, form: images.Animated
+) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, channels, 5, 7), dtype=np.uint8)
+    file = Image.open(io.BytesIO(images.animated(x, form, [20, 30, 400])))
+    for i, frame in enumerate(x):
+        file.seek(i)
+        back = np.asarray(file.convert("RGB")).transpose(2, 0, 1)
+        assert np.abs(back - frame.astype(int)).max() <= (
+            99 if (form, channels) == ("GIF", 3) else 0
+        )
+    assert file.info["loop"] == 0
+    assert file.info["duration"] == 400
 
 
 def test_a_zip_is_a_function_of_its_content() -> None:

@@ -96,6 +96,7 @@ def test_decoding_is_what_the_model_does_alone(flows: Client) -> None:
     np.testing.assert_allclose(response.json()["samples"], expected, atol=1e-6)
     assert response.json()["kind"] == "bound"
     assert response.json()["params"] == {}
+    assert response.json()["seed"] == 0
     same = flows.post("/decode?format=arrays", content=npy(Z.numpy()), headers=NPY)
     np.testing.assert_allclose(same.json()["samples"], expected, atol=1e-6)
 
@@ -114,7 +115,7 @@ def test_decoded_events_in_every_form(flows: Client) -> None:
     }
     for accept, response in forms.items():
         assert response.headers["content-type"] == accept
-        assert "x-seed" not in response.headers
+        assert response.headers["x-seed"] == "0"
     grid = np.asarray(Image.open(io.BytesIO(forms["image/png"].content)))
     assert grid.shape == (10, 16)
     assert np.array_equal(grid[6:10, 6:10], expected[4, 0])
@@ -123,6 +124,7 @@ def test_decoded_events_in_every_form(flows: Client) -> None:
     assert np.array_equal(third, expected[2, 0])
     arrays = np.load(io.BytesIO(forms["application/x-npz"].content))
     assert np.array_equal(quantise(torch.from_numpy(arrays["x"])).numpy(), expected)
+    assert int(arrays["seed"]) == 0
 
 
 @pytest.mark.parametrize("size", [1e4, 1e20, 3e38])
@@ -171,7 +173,7 @@ def test_what_is_not_finite_has_no_picture(flows: Client) -> None:
         ("/decode", {"latents": [[0.0] * 15 + [1e39]]}, "invalid-array", "latent 0 holds NaN"),
         ("/decode", {"latents": [[0.0] * 16] * 41}, "too-many-rows", "41 latents"),
         ("/decode", {"latents": [[0.0] * 16], "instances": [[0]]}, "invalid-request", "instances"),
-        ("/decode", {"latents": [[0.0] * 16], "seed": 1}, "invalid-request", "seed"),
+        ("/decode", {"latents": [[0.0] * 16], "seed": -1}, "invalid-request", "seed"),
         ("/decode", {"latents": [[0.0] * 16], "params": {"a": 1}}, "invalid-request", "none"),
         (
             "/decode",

@@ -74,12 +74,18 @@ def test_every_endpoint_documents_its_forms(client: Client) -> None:
     )
     answers = paths["/sample"]["post"]["responses"]
     forms = {"application/json", "image/png", "application/zip", "application/x-npz"}
-    assert set(answers["200"]["content"]) == forms | {"text/event-stream"}
+    forms |= {"text/event-stream", "image/gif", "image/webp", "image/apng"}
+    assert set(answers["200"]["content"]) == forms
     assert "application/problem+json" in answers["429"]["content"]
     latents = paths["/decode"]["post"]
     assert set(latents["requestBody"]["content"]) == {"application/json", "application/x-npy"}
     assert set(latents["responses"]["200"]["content"]) == forms
-    assert {p["name"] for p in latents["parameters"]} == {"model", "format"}
+    shown = {"format", "progress_every", "frame_ms"}
+    assert {p["name"] for p in latents["parameters"]} == {"model", "seed", *shown}
+    there = paths["/reconstruct"]["post"]
+    assert set(there["responses"]["200"]["content"]) == forms
+    assert {"application/x-npy", "image/png"} < set(there["requestBody"]["content"])
+    assert {p["name"] for p in there["parameters"]} == {"model", "seed", *shown}
     encoded = paths["/encode"]["post"]["responses"]["200"]["content"]
     assert set(encoded) == {"application/json", "application/x-npz"}
     stream = "application/x-likely"
