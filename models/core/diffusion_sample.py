@@ -2,13 +2,13 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.diffusion_samplers import SAMPLERS, Coefficients, SamplerName, coefficients
+from models.core.diffusion_samplers import SAMPLERS, Coefficients, SamplerName, coefficients, times
 from models.core.noise import normal
 from models.core.operation import Operation, Rows, num_rows
 
@@ -29,8 +29,18 @@ class DiffusionSampleParams:
         ),
     ] = "ddim"
     num_steps: Annotated[
-        int, Field(ge=1, le=10_000, description="evenly spaced times, at most those of training")
+        int,
+        Field(
+            ge=1, le=10_000, description="of one network evaluation each; at most the T of training"
+        ),
     ] = 50
+    spacing: Annotated[
+        Literal["auto", "even", "quadratic"],
+        Field(
+            description="of the times: quadratic has more of them near the end, where little noise "
+            "is left; auto is quadratic for dpm_solver_pp and even for the others"
+        ),
+    ] = "auto"
     eta: Annotated[
         float,
         Field(
@@ -61,13 +71,13 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
     different steps, share one network call. What each sampler does is in
     `models.core.diffusion_samplers`; three things to know when choosing one:
 
-    - "deterministic" (the mean of the reference's ancestral step, eq. 16 of Su 2022) follows the
-      wrong flow: with T steps, Gaussian data of standard deviation s come back with one of only
-      alpha_bar_T s^2 / sqrt(alpha_bar_T^2 s^2 + beta_bar_T^2), their mean for all purposes. It is
-      here to be looked at; "ddim" with eta = 0 is the deterministic sampler that samples.
-    - "ancestral" adds too much noise if times are left out: ask for T steps, or
-      "ancestral_posterior".
-    - "dpm_solver_pp" is of second order, "ddim" of first.
+    - "deterministic" (the mean of the reference's ancestral step, eq. 16 of Su 2022) forgets where
+      it came from: Gaussian data of standard deviation s come back, whatever the number of steps,
+      with alpha_bar_T s^2 / (alpha_bar_T^2 s^2 + beta_bar_T^2), which is next to none. It is here
+      to be looked at; "ddim" with eta = 0 is the one without noise that keeps the spread.
+    - "ancestral" leaves noise behind, "ancestral_posterior" loses variance if times are left out;
+      with all of T both are right, and slow.
+    - "dpm_solver_pp" is of second order if its times are quadratic, "ddim" of first.
     """
 
     Params = DiffusionSampleParams
@@ -102,7 +112,7 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
             replace(plain, sampler="ancestral_posterior", num_steps=1),
             replace(plain, sampler="deterministic", clip=False),
             replace(plain, sampler="dpm_solver_pp"),
-            replace(plain, eta=0.5, clip=False),
+            replace(plain, eta=0.5, clip=False, spacing="quadratic"),
         ]
         if self.takes_label:
             found[3:3] = [replace(plain, sampler="ancestral_posterior", guidance_scale=3.0)]
@@ -137,12 +147,15 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
         dtype = next(self.model.parameters()).dtype
         noise = normal(seed, torch.zeros_like(seed), self.model.event_shape)
         z = noise.to(dtype).to(device)
+        quadratic = params.spacing == "quadratic"
+        quadratic |= params.spacing == "auto" and params.sampler == "dpm_solver_pp"
         label = inputs.get("label", torch.full((size,), -1)) if self.takes_label else None
         return {
             "seed": seed,
             "step": torch.zeros(size, dtype=torch.int64),
             "sampler": torch.full((size,), SAMPLERS.index(params.sampler)),
             "num_steps": torch.full((size,), params.num_steps),
+            "quadratic": torch.full((size,), quadratic),
             "eta": torch.full((size,), params.eta, dtype=torch.float64),
             "z": z,
             "x_0": torch.zeros_like(z),
@@ -154,9 +167,7 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
     def step(self, rows: Rows) -> Rows:
         """One network call and one formula for every row."""
         z, step = rows["z"], rows["step"]
-        exact = coefficients(
-            self.model.schedule, rows["sampler"], step, rows["num_steps"], rows["eta"]
-        )
+        exact = self.coefficients(rows)
         on_device = Coefficients(*torch.stack(exact).to(z.dtype).to(z.device))
         eps = self.model.denoise(z, on_device.t, rows["label"], rows["guidance_scale"])
         c = Coefficients(*(number.view(-1, 1, 1, 1) for number in on_device))
@@ -169,6 +180,16 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
             noise, noisy = noise.to(z.dtype).to(z.device), noisy.to(z.device)
             z = z.index_add(0, noisy, c.c_noise[noisy] * noise)
         return {**rows, "step": step + 1, "z": z, "x_0": x_0}
+
+    def coefficients(self, rows: Rows) -> Coefficients:
+        """Of the step that each row takes next."""
+        schedule, num_steps = self.model.schedule, rows["num_steps"]
+        left = num_steps - rows["step"]
+        before, t, s = (
+            times(schedule.num_train_steps, steps_left, num_steps, rows["quadratic"])
+            for steps_left in (torch.minimum(left + 1, num_steps), left, left - 1)
+        )
+        return coefficients(schedule, rows["sampler"], rows["eta"], before, t, s)
 
     def preview(self, rows: Rows) -> Tensor:
         """The clean image as the network sees it so far: z itself is noise nearly to the end."""

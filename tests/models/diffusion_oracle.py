@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from models.core.diffusion import DiffusionModel
+from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
 from models.core.nets import class_mask
-from models.core.operation import Operation
+from models.core.noise import row_seeds
+from models.core.operation import Operation, Rows
 from models.core.schedule import Schedule
 
 
@@ -109,3 +111,13 @@ def pair_oracle(schedule: Schedule | None = None) -> MixtureOracle:
     std = torch.tensor([0.1, 0.2]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
     weight = torch.tensor([0.25, 0.75])
     return MixtureOracle(mean.contiguous(), std.contiguous(), weight, schedule)
+
+
+def sampler_of(model: DiffusionModel, **params: Any) -> DiffusionSample:
+    """With these params by default; no clipping unless they say so, since Gaussians have no end."""
+    return DiffusionSample(model, DiffusionSampleParams(**{"clip": False, **params}))
+
+
+def started(operation: DiffusionSample, num_rows: int = 2, **inputs: Tensor) -> Rows:
+    """Rows before the first step, all of other seeds."""
+    return operation.init({"seed": row_seeds(0, num_rows), **inputs}, operation.default_params)
