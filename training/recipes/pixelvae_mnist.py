@@ -1,4 +1,4 @@
-"""PixelVAE on statically binarised MNIST: 32 latents, and a PixelCNN that sees 7 rows above."""
+"""PixelVAE on statically binarised MNIST: 32 latents, and a PixelCNN that sees 5 rows above."""
 
 from models.pixelvae import Config
 from training.annealed import Annealed
@@ -18,13 +18,14 @@ RECIPE = Recipe(
         decoder_hidden=(128,),
         num_features=16,
         channels=32,
-        num_layers=4,
+        num_layers=3,
         kernel_size=3,
-        input_kernel_size=7,
+        input_kernel_size=5,
         dilations=(1,),
         coordinates=False,
         head_channels=64,
-        free_bits=0.1,
+        free_bits=7.0,
+        units_per_group=32,
         num_samples=1,
     ),
     dataset="mnist",
@@ -32,13 +33,13 @@ RECIPE = Recipe(
     width=28,
     objective=Annealed,
     objective_settings={
-        "num_updates": 5000,
+        "num_updates": 4500,
         "batch_size": 32,
         "rate": 1.5e-3,
         "anneal_steps": 600,
     },
     precision="bf16-mixed",
-    ema_decay=0.999,
+    ema_decay=0.998,
     validate_every=500,
     max_validated=1000,
     ood_scores=("nll", "typicality"),
