@@ -26,7 +26,8 @@ _COLUMNS = 10
 
 
 def figures(model: GenerativeModel, test: Split) -> dict[str, float]:
-    """Units in use, the KL that they cost in nats, and a bound of many latents where one is cheap.
+    """Units in use, the bound's two parts in nats (KL, and -log p(x given z) at one z an event),
+    and a bound of many latents where one is cheap.
 
     Of other models nothing.
     """
@@ -38,7 +39,9 @@ def figures(model: GenerativeModel, test: Split) -> dict[str, float]:
     found = {
         "num_latents": float(model.num_latents),
         "active_units": float((_spread(model, statistics) > _ACTIVE).sum()),
-        f"test_kl_nats_{few}": float(_total_kl(model, statistics).mean()),
+        **{
+            f"test_{part}_nats_{few}": value for part, value in _parts(model, x, statistics).items()
+        },
     }
     if model.operations()["decode"].num_steps(model.operations()["decode"].default_params) > 1:
         return found
@@ -62,11 +65,18 @@ def _spread(model: LatentModel, statistics: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _total_kl(model: LatentModel, statistics: Tensor) -> Tensor:
-    """KL(q(z given x) || p(z)), in closed form or at one z an event. Shapes: (N, S) -> (N,)."""
+def _parts(model: LatentModel, x: np.ndarray, statistics: Tensor) -> dict[str, float]:
+    """Means over events of KL(q(z given x) || p(z)), in closed form or at one z an event, and of
+    -log p(x given z) at that z; nats. Shapes: uint8 (N, *event), (N, S)."""
     seed = row_seeds(0, len(statistics))
     eps = normal(seed, torch.zeros_like(seed), (model.num_latents,))
-    return model.kl(statistics, *model.posterior.draw(statistics, eps)).sum(1)
+    z, log_q = model.posterior.draw(statistics, eps)
+    events = model.on_grid(as_events(x)).split(250)
+    log_prob = [model.log_prob_given(*both) for both in zip(events, z.split(250), strict=True)]
+    return {
+        "kl": float(model.kl(statistics, z, log_q).sum(1).mean()),
+        "reconstruction": -float(torch.cat(log_prob).mean()),
+    }
 
 
 def pictures(model: GenerativeModel, test: Split) -> dict[str, Tensor]:
