@@ -54,6 +54,7 @@ def model_card(
         "",
         *_likelihood_notes(model),
         *_divergence_notes(bundle),
+        *_fid_notes(bundle),
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
         "guessing, below it the score ranks them the wrong way round). `file_size` and "
         "`brightness` need no model (small files and bright images count as strange; near 0 the "
@@ -172,6 +173,19 @@ def _divergence_notes(bundle: Bundle) -> list[str]:
         "-`target_log_z` at best. `mass_in_the_box` is the integral of the flow's density where "
         "the target lies. The picture has the target at the left, the flow's density in the middle "
         "and its samples at the right.",
+        "",
+    ]
+
+
+def _fid_notes(bundle: Bundle) -> list[str]:
+    if not any(name.startswith("feature_fid_") for name in bundle.metrics):
+        return []
+    return [
+        "`feature_fid_S_N` is the Frechet distance between N samples of sampler S and the whole "
+        "test split, in the penultimate layer of a classifier that was trained on the train split "
+        "(`judge_test_accuracy`); `feature_fid_train_N`, of N train images, is what a perfect "
+        "sampler would get. It compares samplers of this model with each other, by the same seeds "
+        "and labels; it is no FID of Inception features.",
         "",
     ]
 

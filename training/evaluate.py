@@ -16,7 +16,7 @@ from models.core.noise import row_seeds
 from models.core.ood import Calibration
 from models.core.operation import run
 from training.calibrate import columns, scores
-from training.data import Split
+from training.data import Split, as_events
 from training.judge import Judge
 
 ALPHA = 0.05
@@ -74,10 +74,8 @@ def screening(
     return found
 
 
-def conditional_samples(
-    model: GenerativeModel, judge: Judge, test: Split, per_class: int
-) -> dict[str, float]:
-    """How often the judge sees, in a sample drawn for a class, that class; and its own accuracy."""
+def conditional_samples(model: GenerativeModel, judge: Judge, per_class: int) -> dict[str, float]:
+    """How often the judge sees, in a sample drawn for a class, that class."""
     operation: Any = model.operations()["sample"]
     label = torch.arange(model.num_classes).repeat_interleave(per_class)
     with torch.no_grad():
@@ -87,13 +85,19 @@ def conditional_samples(
             operation.default_params,
         )["x"]
         agrees = (judge(x).argmax(1) == label).float()
-        own = torch.cat([judge(part.float() / 255) for part in torch.from_numpy(test.x).split(500)])
     return {
         "conditional_sample_agreement_of_judge": float(agrees.mean()),
         "conditional_sample_agreement_worst_class": float(agrees.view(-1, per_class).mean(1).min()),
         "conditional_samples_judged": float(len(label)),
-        "judge_test_accuracy": float((own.argmax(1) == torch.from_numpy(test.y)).float().mean()),
     }
+
+
+@torch.no_grad()
+def judged(judge: Judge, test: Split) -> dict[str, float]:
+    """How often the judge itself is right on the test split."""
+    x = torch.from_numpy(test.x).split(500)
+    seen = torch.cat([judge(as_events(part.numpy())).argmax(1) for part in x])
+    return {"judge_test_accuracy": float((seen == torch.from_numpy(test.y)).float().mean())}
 
 
 def _auroc(own: Tensor, strange: Tensor) -> float:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from training.calibrate import columns_at
 from training.data import Split, as_events
+from training.recipe import params_of
 
 _FEW = 1000  # events on which costly figures are taken
 _INVERTED = 100  # events whose inverse is compared
@@ -43,8 +43,8 @@ def likelihood(
     first = f"_first_{len(x)}" if len(x) < len(test) else ""
     found: dict[str, float] = {}
     for name, changes in (rated_params or {"": {}}).items():
-        params = replace(operation.default_params, **changes)
-        found |= _figures(model, x, params, (f"_{name}" if name else "") + first)
+        suffix = (f"_{name}" if name else "") + first
+        found |= _figures(model, x, params_of(operation, changes), suffix)
     if model.likelihood is Likelihood.BOUND and not rated_params:
         many = type(operation.default_params)(num_samples=64)
         found |= _figures(model, x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(x))}")

@@ -1,4 +1,4 @@
-"""An independent classifier that says which class a generated image shows."""
+"""An independent classifier that says what a generated image shows: its class, its features."""
 
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ class Judge(lightning.LightningModule):
     Shapes: (B, C, H, W) in [0, 1] -> (B, K) logits.
     """
 
+    num_features = 128
+
     def __init__(
         self, num_channels: int, num_classes: int, batches: Batches, num_steps: int
     ) -> None:
@@ -33,17 +35,24 @@ class Judge(lightning.LightningModule):
                 nn.ReLU(),
                 nn.MaxPool2d(2),
             ]
-        self.net = nn.Sequential(
+        self.body = nn.Sequential(
             *layers,
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
             nn.Dropout(0.3),
-            nn.Linear(1024, num_classes),
+            nn.Linear(1024, self.num_features),
+            nn.ReLU(),
         )
+        self.head = nn.Linear(self.num_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.net(x)
+        logits: Tensor = self.head(self.body(x))
         return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """The penultimate layer. Shapes: (B, C, H, W) in [0, 1] -> (B, num_features)."""
+        found: Tensor = self.body(x)
+        return found
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         x, y = self.batches.at(self.global_step)
@@ -60,14 +69,14 @@ class Judge(lightning.LightningModule):
 
 
 def train_judge(train: Split, num_classes: int, folder: Path, num_steps: int = 1500) -> Judge:
-    """A judge trained on the train split alone; kept in `folder` for the next time."""
-    path = folder / "judge.safetensors"
-    batches = Batches(train, 128, seed=12345)
-    judge = Judge(train.x.shape[1], num_classes, batches, num_steps)
+    """A judge trained on the train split alone, which always gives the same weights on the same
+    machine; kept in `folder` for the next time."""
+    path = folder / f"judge_of_{Judge.num_features}_features.safetensors"
+    lightning.seed_everything(12345, verbose=False)
+    judge = Judge(train.x.shape[1], num_classes, Batches(train, 128, seed=12345), num_steps)
     if path.exists():
         judge.load_state_dict(load_file(path))
         return judge.eval()
-    lightning.seed_everything(12345, verbose=False)
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=1,

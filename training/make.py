@@ -21,13 +21,21 @@ from training.calibrate import calibrate
 from training.card import model_card
 from training.data import Dataset, load, load_test
 from training.export import export
+from training.fid import feature_fids
 from training.figures import likelihood
 from training.judge import train_judge
 from training.normalise import estimate_log_z
-from training.recipe import Recipe
+from training.recipe import Recipe, params_of
 from training.trainer import RunState, fit
 
 _OTHERS = 2000  # images of another set: AUROC to about 0.01
+_AFTER = {
+    *("ood_scores", "ood_sets", "num_threads", "objective", "judge_steps", "graphs"),
+    *("ais_chains", "ais_steps", "rated_params", "num_rated", "compared_params", "num_compared"),
+}
+"""Settings of a recipe that have no say in the weights."""
+_OF_SAMPLING = ("num_steps", "polish_steps", "temperature", "sampler", "guidance_scale")
+"""Settings of a config that have none either: how samples are drawn when served."""
 _JUDGED = 20  # samples of each class
 
 
@@ -38,6 +46,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     torch.manual_seed(recipe.seed)
     model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
     folder = runs / name
+    _usable(model, recipe)
     _same_settings(folder, recipe)
     state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])
     model.eval().requires_grad_(False)
@@ -101,9 +110,15 @@ def _metrics(
     things = "images" if recipe.height else "rows"
     metrics = {f"num_test_{things}": float(len(test)), "num_restarts": float(state.num_restarts)}
     metrics |= evaluate.classification(model, test)
-    if model.num_classes and model.operations()["sample"].takes_label:
-        judge = train_judge(data.splits["train"], model.num_classes, folder, recipe.judge_steps)
-        metrics |= evaluate.conditional_samples(model, judge, test, _JUDGED)
+    takes_label = model.num_classes and model.operations()["sample"].takes_label
+    if takes_label or recipe.compared_params:
+        classes = len(data.class_names)
+        judge = train_judge(data.splits["train"], classes, folder, recipe.judge_steps)
+        metrics |= evaluate.judged(judge, test)
+        if takes_label:
+            metrics |= evaluate.conditional_samples(model, judge, _JUDGED)
+        num, beside = recipe.num_compared, folder / "compared"
+        metrics |= feature_fids(model, judge, data.splits, recipe.compared_params, num, beside)
     if isinstance(model, EnergyModel):
         metrics |= estimate_log_z(model, recipe.ais_chains, recipe.ais_steps)
     metrics |= likelihood(
@@ -114,29 +129,33 @@ def _metrics(
     return metrics
 
 
+def _usable(model: GenerativeModel, recipe: Recipe) -> None:
+    """Raises ValueError for params that would be refused when hours of training are over."""
+    asked = {"sample": recipe.compared_params, "log_likelihood": recipe.rated_params}
+    for name, ways in asked.items():
+        for changes in ways.values():
+            operation = model.operations()[name]
+            inputs = {"seed", *(["x"] if operation.needs_events else [])}
+            inputs |= {"label"} if operation.takes_label else set()
+            operation.check(inputs, params_of(operation, changes))
+
+
 def _same_settings(folder: Path, recipe: Recipe) -> None:
     """Going on with other settings would make a model that no command describes."""
     path = folder / "settings.json"
-    settings = json.loads(json.dumps(_settings(recipe)))
+    settings = json.loads(json.dumps(_of_weights(asdict(recipe))))
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings, indent=2))
-    elif json.loads(path.read_text()) != settings:
+    elif _of_weights(json.loads(path.read_text())) != settings:
         raise ValueError(f"{folder} holds a run with other settings: remove it, or use --runs")
 
 
-def _settings(recipe: Recipe) -> Mapping[str, Any]:
-    """What decides the weights."""
-    after = {"ood_scores", "ood_sets", "num_threads", "objective", "judge_steps"}
-    after |= {"ais_chains", "ais_steps", "graphs", "rated_params", "num_rated"}
-    settings = {k: v for k, v in asdict(recipe).items() if k not in after}
-    # How long served chains run is no matter of training.
-    settings["config"] = {
-        k: v
-        for k, v in settings["config"].items()
-        if k not in ("num_steps", "polish_steps", "temperature")
-    }
-    return settings
+def _of_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that decide the weights, of a recipe or of a run that an earlier version began."""
+    found = {k: v for k, v in settings.items() if k not in _AFTER}
+    found["config"] = {k: v for k, v in settings["config"].items() if k not in _OF_SAMPLING}
+    return found
 
 
 def _provenance(recipe: Recipe, data: Dataset, command: str) -> dict[str, str]:

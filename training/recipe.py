@@ -3,13 +3,14 @@
 import ast
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from models.core.families import families
+from models.core.operation import Operation
 from training.data import Dataset
 from training.objective import MeanLoss, Objective
 
@@ -59,6 +60,10 @@ class Recipe:
     split is to be rated with; "" names none."""
     num_rated: int = 0
     """Test events that are rated, from the first; 0: all."""
+    compared_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Params of sample by a name for the figure: samplers whose feature-FID is measured."""
+    num_compared: int = 2000
+    """Samples of each of them."""
     graphs: tuple[str, ...] | None = None
     """Graphs to export beside the weights; None: all that the model has."""
     ood_scores: tuple[str, ...] = ()
@@ -124,6 +129,16 @@ def recipe(name: str) -> Recipe:
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
     found: Recipe = module.RECIPE
     return found
+
+
+def params_of(operation: Operation[Any], changes: Mapping[str, Any]) -> Any:
+    """An operation's default params, changed where named. Raises ValueError for what it lacks."""
+    defaults = operation.default_params
+    known = {f.name for f in fields(defaults)}
+    if unknown := set(changes) - known:
+        raise ValueError(f"params {sorted(unknown)}: accepted are {', '.join(sorted(known))}")
+    kind: TypeAdapter[Any] = TypeAdapter(type(defaults))
+    return kind.validate_python({**asdict(defaults), **changes})
 
 
 def _title(stem: str) -> str:

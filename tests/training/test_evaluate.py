@@ -17,6 +17,7 @@ from training.evaluate import (
     Panel,
     classification,
     conditional_samples,
+    judged,
     screening,
 )
 from training.figures import likelihood
@@ -150,12 +151,15 @@ class Ruler(Judge):
 def test_the_judge_agrees_where_a_sample_shows_its_class(
     painted: list[float], agreement: float, worst: float
 ) -> None:
-    test = Split(np.full((8, 1, 8, 8), 100, np.uint8), np.array([1] * 6 + [0] * 2))
-    found = conditional_samples(Painter(painted), Ruler(), test, per_class=3)
+    found = conditional_samples(Painter(painted), Ruler(), per_class=3)
     assert found["conditional_sample_agreement_of_judge"] == agreement
     assert found["conditional_sample_agreement_worst_class"] == worst
     assert found["conditional_samples_judged"] == 12
-    assert found["judge_test_accuracy"] == 0.75
+
+
+def test_the_judge_is_judged() -> None:
+    test = Split(np.full((8, 1, 8, 8), 100, np.uint8), np.array([1] * 6 + [0] * 2))
+    assert judged(Ruler(), test) == {"judge_test_accuracy": 0.75}
 
 
 def test_likelihood_is_reported_where_the_constant_is_known() -> None:

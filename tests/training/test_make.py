@@ -4,6 +4,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,12 @@ def digits(name: str) -> Recipe:
     """Twenty steps on scikit-learn's digits, judged hastily; strangers are inverted digits."""
     config = replace(small_recipe(name).config, num_steps=3)
     small = small_recipe(name, config=config, judge_steps=3, ais_chains=8, ais_steps=5)
+    if name == "jem":
+        ways: dict[str, dict[str, Any]] = {
+            "short": {"num_steps": 1},
+            "loud": {"num_steps": 1, "noise_scale": 0.5},
+        }
+        small = replace(small, compared_params=ways, num_compared=20)
     return replace(small, ood_scores=SCORED, ood_sets={"digits": True})
 
 
@@ -106,6 +113,8 @@ def test_the_figures_are_those_of_the_bundle_itself(bundle: Bundle) -> None:
         right = columns(model, "classify", test.x)["probabilities"].argmax(1) == y
         assert metrics["test_accuracy"] == pytest.approx(float(right.float().mean()))
         assert metrics["conditional_samples_judged"] == 200
+        assert 0 < metrics["feature_fid_short_20"] != metrics["feature_fid_loud_20"]
+        assert metrics["feature_fid_train_20"] < metrics["feature_fid_loud_20"]
     else:
         assert not [key for key in metrics if "accuracy" in key or "judge" in key]
 
@@ -141,6 +150,16 @@ def test_other_settings_need_another_run(made: Path) -> None:
     for other in (replace(recipe, seed=1), replace(recipe, objective_settings=settings)):
         with pytest.raises(ValueError, match="run with other settings"):
             make("small", other, root / "runs", root, "")
+
+
+def test_params_that_would_be_refused_at_the_end_are_refused_at_once(tmp_path: Path) -> None:
+    for ways in ({"a": {"num_stepps": 2}}, {"a": {"num_steps": 0}}, {"a": {"start": "data"}}):
+        recipe = replace(digits("ebm"), compared_params=ways)
+        with pytest.raises(ValueError, match=r"num_stepps|greater than|images or arrays"):
+            make("small", recipe, tmp_path, tmp_path, "")
+    with pytest.raises(ValueError, match="accepted are"):
+        make("small", replace(digits("ebm"), rated_params={"": {"few": 1}}), tmp_path, tmp_path, "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_made_again_from_the_same_run_it_is_the_same(made: Path, tmp_path: Path) -> None:
