@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.core.density import EnergyOf
 from models.core.diffusion import DiffusionModel
+from models.core.diffusion_likelihood import DiffusionLogLikelihood
+from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
+from models.core.diffusion_samplers import SamplerName
 from models.core.operation import Operation
 from models.core.schedule import Schedule, ScheduleName
 from models.core.unet import UNet
@@ -39,7 +43,7 @@ class Config:
     """Side of the squares of pixels that enter as one place."""
     embedding: int = 8
     """Numbers that tell the blocks time and class."""
-    sampler: str = "ddim"
+    sampler: SamplerName = "ddim"
     """With which samples are drawn unless a request says otherwise."""
     num_steps: int = 4
     """Of that sampler."""
@@ -97,4 +101,14 @@ class Model(DiffusionModel):
         return torch.where(dropped, -1, y)
 
     def operations(self) -> Mapping[str, Operation[Any]]:
-        return {}
+        defaults = DiffusionSampleParams(
+            sampler=self.config.sampler,
+            num_steps=self.config.num_steps,
+            guidance_scale=self.config.guidance_scale,
+        )
+        log_likelihood = DiffusionLogLikelihood(self)
+        return {
+            "sample": DiffusionSample(self, defaults),
+            "log_likelihood": log_likelihood,
+            "energy": EnergyOf(log_likelihood),
+        }

@@ -72,7 +72,7 @@ class DiffusionModel(GenerativeModel):
             label = torch.full_like(label, -1)
         return {
             "eps": Graph(
-                lambda *tensors: (self.eps(*tensors),), ("z", "t", "label"), ("eps",), (z, t, label)
+                lambda *tensors: (self.eps(*tensors),), ("z", "time", "label"), ("eps",), (z, t, label)
             )
         }
 
