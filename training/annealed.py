@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from models.core import bundle
 from models.core.latent import LatentModel
 from training.data import Split
 from training.objective import MeanLoss
@@ -38,8 +39,13 @@ class Annealed(MeanLoss):
         warmup_steps: int = 200,
         anneal_steps: int = 0,
         stages: Stages = (),
+        start: str = "",
     ) -> None:
-        """Raises ValueError for stages that do not end at the K of the config."""
+        """`start` is the folder of a bundle whose weights are those to begin with.
+
+        Raises ValueError for stages that do not end at the K of the config, or a start that does
+        not fit.
+        """
         super().__init__(
             model,
             train,
@@ -55,6 +61,8 @@ class Annealed(MeanLoss):
             raise ValueError(
                 f"stages {stages}: accepted are (step, K) of rising steps, the last K {most}"
             )
+        if start:
+            _begin(model, start)
         self.anneal_steps = anneal_steps
         self.stages = stages
         self._spent = [0, *accumulate(self.num_samples(step) for step in range(num_updates))]
@@ -84,3 +92,12 @@ class Annealed(MeanLoss):
         rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
         share = self._spent[min(step, self.num_steps)] / self._spent[-1]
         return self.rate * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def _begin(model: LatentModel, start: str) -> None:
+    """Raises ValueError if the bundle's weights are not those of such a model."""
+    weights = bundle.load(start).weights
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"start {start!r}: accepted are bundles of like networks") from error
