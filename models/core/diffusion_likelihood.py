@@ -39,9 +39,9 @@ class DiffusionLogLikelihoodParams:
         Field(ge=0, le=10_000, description="of the bound, drawn from its transitions; 0: all"),
     ] = 0
     variance: Annotated[
-        Literal["posterior", "beta"],
-        Field(description="of the chain's transitions: sigma_t^2, as the samplers have it"),
-    ] = "posterior"
+        Literal["beta", "posterior"],
+        Field(description="of the chain's transitions, as the ancestral samplers have it"),
+    ] = "beta"
     num_probes: Annotated[
         int, Field(ge=2, le=64, description="random probes of each trace of the ODE")
     ] = 2
@@ -81,7 +81,7 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
         params = DiffusionLogLikelihoodParams
         return (
             params(num_steps=few),
-            params(num_terms=min(2, few), variance="beta", num_samples=3),
+            params(num_terms=min(2, few), variance="posterior", num_samples=3),
             params("ode", num_steps=2),
             params("ode", num_steps=1, num_probes=3, num_samples=2),
         )
