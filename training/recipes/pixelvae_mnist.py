@@ -42,6 +42,7 @@ RECIPE = Recipe(
     ema_decay=0.998,
     validate_every=500,
     max_validated=1000,
+    rated_params={"": {"num_samples": 1}},
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )
