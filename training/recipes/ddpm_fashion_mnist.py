@@ -29,4 +29,11 @@ RECIPE = Recipe(
     ema_decay=0.9995,
     validate_every=1000,
     max_validated=1000,
+    rated_params={"100_terms": {"num_terms": 100}, "ode": {"estimator": "ode"}},
+    num_rated=500,
+    compared_params={
+        "ddim_50": {"sampler": "ddim", "num_steps": 50},
+        "dpm_solver_pp_20": {"sampler": "dpm_solver_pp", "num_steps": 20},
+        "ancestral_1000": {"sampler": "ancestral_posterior", "num_steps": 1000},
+    },
 )

@@ -14,4 +14,6 @@ RECIPE = replace(
     width=56,
     background=255,
     objective_settings={**_ON_FASHION.objective_settings, "num_updates": 12_000},
+    num_rated=200,
+    compared_params={},
 )
