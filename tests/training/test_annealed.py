@@ -1,5 +1,7 @@
 """Annealing: what is minimised at each step, what validation sees, and where the rate goes."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.bundle import Bundle, save
 from models.core.latent import LatentModel
+from models.core.preprocess import Preprocessing
+from models.vae import Config
 from tests.models.tiny import events_of, random_model
 from training.annealed import Annealed
 from training.data import Split
@@ -132,3 +137,23 @@ def test_the_rate_falls_with_the_latents_spent() -> None:
     # Eight steps of one latent and two of sixteen: at the eighth a fifth of all is spent.
     assert staged.learning_rate(8) == pytest.approx(0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi / 5)))
     assert staged.learning_rate(10) == pytest.approx(0.01)
+
+
+def test_a_training_begins_with_the_weights_of_a_bundle(tmp_path: Path) -> None:
+    other = random_model("vae", seed=1)
+    path = save(
+        Bundle(
+            name="other",
+            family="vae",
+            config=asdict(Config()),
+            weights=other.state_dict(),
+            preprocessing=Preprocessing(4, 4, levels=2),
+        ),
+        tmp_path / "other",
+    )
+    model = small("iwae", num_importance_samples=5)
+    annealed(model, start=str(path))
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    with pytest.raises(ValueError, match="accepted are bundles of like networks"):
+        annealed(small(latent_dims=3), start=str(path))
