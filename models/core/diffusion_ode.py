@@ -73,7 +73,7 @@ class FlowOde:
         if len(first) == 0:
             return rows
         there = first.to(rows["x"].device)
-        y = self._clean(rows["x"][there]) + math.exp(self._low) * self._noise(rows, place, first)
+        y = self._clean(rows["x"][there]) + math.exp(self._low) * self._noise(rows, first)
         moved = {name: rows[name].index_copy(0, there, y) for name in ("y", "at_stage")}
         return {**rows, **moved}
 
@@ -110,7 +110,7 @@ class FlowOde:
         if len(first) == 0:
             return zero
         there = first.to(slope.device)
-        x, eps = rows["x"][there], self._noise(rows, place, first).flatten(1)
+        x, eps = rows["x"][there], self._noise(rows, first).flatten(1)
         log_q = -(0.5 * eps.square() + 0.5 * math.log(2 * math.pi) + self._low).sum(1)
         # The slope is sigma eps, so this is the expected clean image, as in the bound.
         mean = (rows["y"] - slope)[there].clamp(-1, 1)
@@ -128,10 +128,9 @@ class FlowOde:
     def _clean(self, x: Tensor) -> Tensor:
         return self.model.from_event(x).double()
 
-    def _noise(self, rows: Rows, place: Tensor, chosen: Tensor) -> Tensor:
-        """eps of the pass that each chosen row is in. -> float64 (N, C, H, W)."""
-        begin = rows["step"][chosen] - place[chosen]
-        noise = normal(rows["seed"][chosen], begin, self.model.event_shape)
+    def _noise(self, rows: Rows, first: Tensor) -> Tensor:
+        """eps of the passes that begin now. Shapes: first (N,) -> float64 (N, C, H, W)."""
+        noise = normal(rows["seed"][first], rows["step"][first], self.model.event_shape)
         return noise.to(rows["y"])
 
     def _probes(self, rows: Rows, num_probes: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from models.core.diffusion import DiffusionModel
-from models.core.diffusion_bound import DiffusionBound, decoder_log_prob
+from models.core.diffusion_bound import DiffusionBound, decoder_log_prob, expected_clean
 from models.core.diffusion_likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
 from models.core.grid import Grid
 from models.core.likelihood import Likelihood
@@ -57,6 +57,14 @@ def test_the_decoder_is_a_distribution_over_the_levels(std: float, mean: float) 
     below = torch.where(edge > -0.999, law.cdf(edge - 1 / 255), 0.0)
     above = torch.where(edge < 0.999, law.cdf(edge + 1 / 255), 1.0)
     torch.testing.assert_close(log_prob.exp(), above - below, atol=1e-12, rtol=1e-9)
+
+
+def test_the_expected_image_is_a_possible_one() -> None:
+    z, eps = torch.tensor([0.5, 3.0, -2.0, 0.4]).view(4, 1, 1, 1).double().unbind(0), 0.5
+    alpha_bar, beta_bar = torch.tensor([0.8]).double(), torch.tensor([0.6]).double()
+    found = [expected_clean(v[None], torch.full_like(v[None], eps), alpha_bar, beta_bar) for v in z]
+    expected = [0.25, 1.0, -1.0, 0.125]
+    torch.testing.assert_close(torch.cat(found).flatten(), torch.tensor(expected).double())
 
 
 def test_the_prior_is_compared_in_closed_form() -> None:
