@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import fsspec
@@ -155,23 +156,26 @@ def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
 
 
 def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> Rows:
-    """One row of the inputs that an operation accepts with these params."""
+    """One row of the inputs that an operation accepts with these params. Raises ValueError."""
     rows = {"seed": row_seeds(0, 1)}
-    if operation.takes_label and model.num_classes:
-        rows["label"] = torch.full((1,), -1)
+    takes_label = operation.takes_label and model.num_classes > 0
+    labels = [{"label": torch.full((1,), label)} for label in (-1, 0)] if takes_label else [{}]
     if own := operation.own_inputs(1):
-        return {**rows, **own}
+        return {**rows, **labels[0], **own}
     if operation.needs_latents:
         assert model.latent_shape is not None
         rows["z"] = torch.zeros(1, *model.latent_shape)
     x = torch.full((1, *model.event_shape), 0.5)
     events = {"x": model.grid.values(model.grid.levels(x)) if model.grid else x}
-    try:
-        operation.check({**rows, **events}, params)
-    except ValueError:
-        operation.check(rows, params)
-        return rows
-    return {**rows, **events}
+    refused = ""
+    for label, more in product(labels, (events, {})):
+        try:
+            operation.check({**rows, **label, **more}, params)
+        except ValueError as error:
+            refused = str(error)
+        else:
+            return {**rows, **label, **more}
+    raise ValueError(refused)
 
 
 def _bundles(url: str) -> Iterator[str]:
