@@ -43,6 +43,6 @@ RECIPE = Recipe(
     validate_every=500,
     max_validated=1000,
     rated_params={"": {"num_samples": 1}},
-    ood_scores=("nll", "typicality"),
+    ood_scores=("nll",),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )
