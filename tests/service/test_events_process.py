@@ -1,8 +1,10 @@
 """Event streams over a real socket: news comes at once, and a hang-up frees the rows."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.service.streaming import ACCEPT_EVENTS, parsed, picture
@@ -37,6 +39,24 @@ def test_progress_comes_while_the_work_goes_on(service: Process) -> None:
     until(lambda: not service.has_rows_inside())
     metrics = service.url("/metrics")
     until(lambda: 'likely_cancelled_total{where="running"} 1.0' in service.http.get(metrics).text)
+
+
+def test_an_animation_that_nobody_waits_for_frees_its_rows(service: Process) -> None:
+    def cancelled() -> float:
+        text = service.http.get(service.url("/metrics")).text
+        return sum(map(float, re.findall(r"likely_cancelled_total\{.*\} (.*)", text)))
+
+    before, body = cancelled(), {**ENDLESS, "progress_every": None}
+    with (
+        httpx.Client(timeout=httpx.Timeout(60, read=0.3)) as impatient,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        impatient.post(service.url("/sample"), json=body, headers={"accept": "image/gif"})
+    until(lambda: cancelled() > before)
+    until(lambda: not service.has_rows_inside())
+    short = {"params": {"num_steps": 2}}
+    answer = service.http.post(service.url("/sample"), json=short, headers={"accept": "image/gif"})
+    assert answer.content.startswith(b"GIF89a")
 
 
 def test_a_stream_that_is_read_to_its_end_has_the_result(service: Process) -> None:
