@@ -4,7 +4,14 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import backends, compression, maf_inversion, pixelcnn_sampling, screening
+from benchmarks import (
+    backends,
+    compression,
+    maf_inversion,
+    pixelcnn_sampling,
+    screening,
+    step_batching,
+)
 
 BENCHMARKS = {
     "backends": backends.run,
@@ -13,8 +20,10 @@ BENCHMARKS = {
     "maf_inversion": maf_inversion.run,
     "pixelcnn_sampling": pixelcnn_sampling.run,
     "screening": screening.run,
+    "step_batching": step_batching.measure,
+    "step_batching_long": step_batching.measure_long,
 }
-LONG = ("compression_of_all",)
+LONG = ("compression_of_all", "step_batching_long")
 """Which are run only where they are named."""
 
 
