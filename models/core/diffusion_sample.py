@@ -126,7 +126,10 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
             return
         if not self.takes_label:
             raise ValueError("guidance_scale: accepted is 1, since this model takes no label")
-        if isinstance(inputs, Mapping) and bool((inputs["label"] < 0).all()):
+        labelled = "label" in inputs
+        if isinstance(inputs, Mapping) and labelled:
+            labelled = bool((inputs["label"] >= 0).any())
+        if not labelled:
             raise ValueError("guidance_scale: accepted with a label only")
 
     def _check_num_steps(self, params: DiffusionSampleParams) -> None:

@@ -205,8 +205,10 @@ def test_what_cannot_be_is_refused() -> None:
     for num_steps in (0, 41):
         with pytest.raises(ValueError, match=f"num_steps {num_steps}: accepted are 1 to 40"):
             operation.check(one, DiffusionSampleParams(num_steps=num_steps))
-    with pytest.raises(ValueError, match="guidance_scale: accepted with a label only"):
-        operation.check(free, DiffusionSampleParams(num_steps=9, guidance_scale=3.0))
+    for inputs in (free, {"seed": seed}, {"seed"}):
+        with pytest.raises(ValueError, match="guidance_scale: accepted with a label only"):
+            operation.check(inputs, DiffusionSampleParams(num_steps=9, guidance_scale=3.0))
+    operation.check({"seed", "label"}, DiffusionSampleParams(num_steps=9, guidance_scale=3.0))
     for guidance_scale in (1.0, 2.0):  # none, and the model's own
         operation.check(free, DiffusionSampleParams(num_steps=9, guidance_scale=guidance_scale))
     operation.check(one, DiffusionSampleParams(num_steps=40, guidance_scale=3.0))
