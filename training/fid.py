@@ -111,8 +111,8 @@ def samples(
                 progress.advance(bar, len(seed[rows]))
                 if operation.stops_early and bool(state["done"].all()):
                     break
-            made = quantise(operation.finish(state)["x"].cpu()).numpy()
-            done = np.concatenate([done, made])
+            drawn = quantise(operation.finish(state)["x"].cpu()).numpy()
+            done = np.concatenate([done, drawn])
             _keep(path, x=done, label=label[: len(done)].numpy(), key=np.array(key))
     return done[: len(label)]
 

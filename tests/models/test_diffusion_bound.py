@@ -12,11 +12,10 @@ from models.core.diffusion import DiffusionModel
 from models.core.diffusion_bound import DiffusionBound, decoder_log_prob, expected_clean
 from models.core.diffusion_likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
 from models.core.grid import Grid
-from models.core.likelihood import Likelihood
 from models.core.noise import normal
 from models.core.operation import Rows, run
 from models.core.schedule import Schedule
-from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
+from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle
 
 GREY = Grid(256)
 Params = DiffusionLogLikelihoodParams
@@ -68,13 +67,13 @@ def test_the_expected_image_is_a_possible_one() -> None:
 
 
 def test_the_prior_is_compared_in_closed_form() -> None:
-    model = narrow(3)
+    model = narrow(1000)
     x = pixels(model, 6)
-    t = torch.tensor([3])
+    t = torch.tensor([1000])
     scale = model.schedule.beta_bar(t)
     q = Normal(model.schedule.alpha_bar(t) * (2 * x - 1), scale.expand_as(x))
     expected = -kl_divergence(q, Normal(0.0, 1.0)).flatten(1).sum(1)
-    torch.testing.assert_close(DiffusionBound(model).prior(x), expected)
+    torch.testing.assert_close(DiffusionBound(model).prior(x), expected, atol=0, rtol=1e-6)
 
 
 def _posterior(schedule: Schedule, t: Tensor, s: Tensor, z: Tensor, clean: Tensor) -> Normal:
@@ -204,71 +203,3 @@ def test_few_terms_have_the_same_expectation(variance: Any) -> None:
     error = math.hypot(whole.std() / 10, few.std() / 20)
     assert abs(float(whole.mean() - few.mean())) < 3.5 * error
     assert not torch.equal(few[:100], whole)
-
-
-def test_several_passes_have_a_mean_and_its_standard_error() -> None:
-    model = narrow(5)
-    operation = DiffusionLogLikelihood(model)
-    inputs = {"x": pixels(model, 4), "seed": torch.full((4,), 7)}
-    params = Params(num_steps=5, num_samples=3)
-    rows = operation.init(inputs, params)
-    means = []
-    for _ in range(3):
-        for _ in range(5):
-            rows = operation.step(rows)
-        means.append(rows["mean"])
-    values = torch.stack([means[0], 2 * means[1] - means[0], 3 * means[2] - 2 * means[1]])
-    result = operation.finish(rows)
-    torch.testing.assert_close(result["log_prob"], values.mean(0).float())
-    expected = (values.std(0) / math.sqrt(3)).float()
-    torch.testing.assert_close(result["standard_error"], expected, rtol=1e-4, atol=0)
-    alone = run(operation, inputs, Params())
-    torch.testing.assert_close(alone["log_prob"], values[0].float())
-    assert bool(alone["standard_error"].isnan().all())
-    assert bool((values.std(0) > 0).all())
-
-
-def test_a_label_takes_part() -> None:
-    model = pair_oracle(Schedule(60)).double()
-    z, component = model.sample_data(40)
-    x = GREY.values(GREY.levels((z + 1) / 2)).double()
-    operation = DiffusionLogLikelihood(model)
-    inputs = {"x": x, "seed": torch.arange(40)}
-    free, given = (
-        run(operation, {**inputs, "label": label}, Params())["log_prob"].double()
-        for label in (torch.full((40,), -1), component)
-    )
-    # P(x given its component) = P(x) / P(component), as the two do not overlap.
-    expected = -model.weight.log()[component]
-    assert float((given - free - expected).mean()) == pytest.approx(0, abs=0.25)
-    torch.testing.assert_close(run(operation, inputs, Params())["log_prob"].double(), free)
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        Params(num_steps=21),
-        Params(num_terms=21),
-        Params(num_terms=1),
-        Params(num_steps=5, num_terms=6),
-        Params("ode", num_terms=2),
-    ],
-)
-def test_what_has_no_meaning_is_refused(params: Params) -> None:
-    operation = DiffusionLogLikelihood(narrow(20))
-    with pytest.raises(ValueError, match=r"accepted (is|are)"):
-        operation.check({"x", "seed"}, params)
-
-
-def test_it_says_what_its_number_is_and_what_it_costs() -> None:
-    operation = DiffusionLogLikelihood(narrow(20))
-    for params, kind, calls in (
-        (Params(), Likelihood.BOUND, 20),
-        (Params(num_steps=5, num_samples=2), Likelihood.BOUND, 10),
-        (Params(num_terms=4, num_samples=3), Likelihood.BOUND, 12),
-        (Params("ode"), Likelihood.ESTIMATE, 100),
-        (Params("ode", num_steps=3, num_samples=2), Likelihood.ESTIMATE, 24),
-    ):
-        operation.check({"x", "seed"}, params)
-        assert operation.kind(params) is kind
-        assert operation.num_steps(params) == calls
