@@ -65,6 +65,20 @@ def test_a_step_minimises_the_bound_with_that_weight() -> None:
     assert full == pytest.approx(value(model.objective(x).mean()), rel=1e-6)
 
 
+def test_the_weight_tempers_the_weights_of_several_latents() -> None:
+    """Without the KL the bound is log mean_k p(x given z_k), and the rest is log p(z) - log q."""
+    model = small("iwae", num_importance_samples=3)
+    x = events_of(model, NUM)
+    torch.manual_seed(0)
+    statistics = model.statistics(x).repeat_interleave(3, 0)
+    z, log_q = model.posterior.draw(statistics, torch.randn(3 * NUM, model.num_latents))
+    log_prob, rest = model.log_prob_given(x, z), model.log_prior(z) - log_q
+    for weight in (0.0, 0.3, 1.0):
+        expected = (log_prob + weight * rest).view(NUM, 3).exp().mean(1).log()
+        torch.manual_seed(0)
+        torch.testing.assert_close(-model.objective(x, kl_weight=weight), expected)
+
+
 def test_validation_looks_at_the_true_bound() -> None:
     """Neither the weight of the KL nor the free bits change what says which weights are best."""
     values = []
