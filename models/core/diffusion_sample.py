@@ -104,20 +104,21 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
 
     @property
     def examples(self) -> tuple[DiffusionSampleParams, ...]:
-        few = min(3, self.model.schedule.num_train_steps)
-        plain = DiffusionSampleParams(num_steps=few)
-        found = [
+        most = self.model.schedule.num_train_steps
+        plain = DiffusionSampleParams(num_steps=min(3, most))
+        guided = (
+            replace(plain, sampler="ancestral_posterior", guidance_scale=3.0),
+            replace(plain, sampler="dpm_solver_pp", guidance_scale=0.0),
+        )
+        return (
             replace(plain, sampler="ancestral"),
-            replace(plain, sampler="dpm_solver_pp", num_steps=self.model.schedule.num_train_steps),
+            replace(plain, sampler="dpm_solver_pp", num_steps=most),
             replace(plain, sampler="ancestral_posterior", num_steps=1),
+            *(guided if self.takes_label else ()),
             replace(plain, sampler="deterministic", clip=False),
             replace(plain, sampler="dpm_solver_pp"),
             replace(plain, eta=0.5, clip=False, spacing="quadratic"),
-        ]
-        if self.takes_label:
-            found[3:3] = [replace(plain, sampler="ancestral_posterior", guidance_scale=3.0)]
-            found[4:4] = [replace(plain, sampler="dpm_solver_pp", guidance_scale=0.0)]
-        return tuple(found)
+        )
 
     def check(self, inputs: Container[str], params: DiffusionSampleParams) -> None:
         self._check_num_steps(params)
