@@ -50,6 +50,22 @@ def test_several_passes_have_a_mean_and_its_standard_error() -> None:
     assert bool((values.std(0) > 0).all())
 
 
+@pytest.mark.parametrize("params", [Params(num_samples=3), Params(num_terms=4), Params()])
+def test_a_pass_has_the_prior_once(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own value is too small to be seen, as the end of the chain is all but noise."""
+    model = narrow(6)
+    operation = DiffusionLogLikelihood(model)
+    inputs = {"x": pixels(model, 3), "seed": torch.full((3,), 7)}
+    usual = run(operation, inputs, params)["log_prob"]
+
+    def prior(x: Tensor) -> Tensor:
+        return torch.full((len(x),), -100.0, dtype=torch.float64)
+
+    monkeypatch.setattr(operation.bound, "prior", prior)
+    found = run(operation, inputs, params)["log_prob"]
+    torch.testing.assert_close(found, usual - 100, atol=1e-3, rtol=0)
+
+
 def test_a_label_takes_part() -> None:
     model = pair_oracle(Schedule(60)).double()
     z, component = model.sample_data(40)
