@@ -12,7 +12,6 @@ from torch.distributions import MultivariateNormal
 from models.core.importance import ImportanceParams, log_mean_exp
 from models.core.latent import LatentModel
 from models.core.latent_config import LatentConfig
-from models.core.noise import row_seeds
 from models.core.operation import Rows, run
 from models.vae import Model
 from tests.models.invertible import draws, seeded
@@ -238,15 +237,3 @@ def test_training_and_serving_weigh_alike() -> None:
 def test_log_mean_exp_is_what_it_says() -> None:
     log_weight = draws(3, (7,))
     torch.testing.assert_close(log_mean_exp(log_weight, 1), log_weight.exp().mean(1).log())
-
-
-def test_seeds_of_rows_do_not_matter_when_latents_are_centres() -> None:
-    model = random_model("vae")
-    x = events_of(model, 5)
-    operation = model.operations()["encode"]
-    with torch.no_grad():
-        a, b = (
-            run(operation, {"seed": row_seeds(s, 5), "x": x}, operation.default_params)["z"]
-            for s in (0, 1)
-        )
-    assert torch.equal(a, b)
