@@ -15,7 +15,7 @@ from models.core.density import EnergyOf
 from models.core.diffusion import DiffusionModel
 from models.core.diffusion_likelihood import DiffusionLogLikelihood
 from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
-from models.core.diffusion_samplers import SamplerName
+from models.core.diffusion_samplers import SamplerName, SpacingName
 from models.core.operation import Operation
 from models.core.schedule import Schedule, ScheduleName
 from models.core.unet import UNet
@@ -46,7 +46,10 @@ class Config:
     sampler: SamplerName = "ddim"
     """With which samples are drawn unless a request says otherwise."""
     num_steps: int = 4
-    """Of that sampler."""
+    """Of that sampler; so are the settings below."""
+    spacing: SpacingName = "auto"
+    eta: float = 0.0
+    clip: bool = True
     guidance_scale: float = 1.0
 
 
@@ -104,6 +107,9 @@ class Model(DiffusionModel):
         defaults = DiffusionSampleParams(
             sampler=self.config.sampler,
             num_steps=self.config.num_steps,
+            spacing=self.config.spacing,
+            eta=self.config.eta,
+            clip=self.config.clip,
             guidance_scale=self.config.guidance_scale,
         )
         log_likelihood = DiffusionLogLikelihood(self)

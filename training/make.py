@@ -34,7 +34,10 @@ _AFTER = {
     *("ais_chains", "ais_steps", "rated_params", "num_rated", "compared_params", "num_compared"),
 }
 """Settings of a recipe that have no say in the weights."""
-_OF_SAMPLING = ("num_steps", "polish_steps", "temperature", "sampler", "guidance_scale")
+_OF_SAMPLING = {
+    *("num_steps", "polish_steps", "temperature"),
+    *("sampler", "spacing", "eta", "clip", "guidance_scale"),
+}
 """Settings of a config that have none either: how samples are drawn when served."""
 _JUDGED = 20  # samples of each class
 

@@ -70,11 +70,11 @@ class DiffusionModel(GenerativeModel):
         label = torch.tensor([-1, max(0, self.num_classes - 1)], device=self.device)
         if self.num_classes == 0:
             label = torch.full_like(label, -1)
-        return {
-            "eps": Graph(
-                lambda *tensors: (self.eps(*tensors),), ("z", "time", "label"), ("eps",), (z, t, label)
-            )
-        }
+        names = ("z", "time", "label")  # the exporter calls transposes t
+        return {"eps": Graph(self._eps_graph, names, ("eps",), (z, t, label))}
+
+    def _eps_graph(self, z: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor]:
+        return (self.eps(z, t, label),)
 
     def from_event(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1] as clean data z_0 in [-1, 1]. Shapes: (B, C, H, W) -> same."""

@@ -2,13 +2,20 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.diffusion_samplers import SAMPLERS, Coefficients, SamplerName, coefficients, times
+from models.core.diffusion_samplers import (
+    SAMPLERS,
+    Coefficients,
+    SamplerName,
+    SpacingName,
+    coefficients,
+    times,
+)
 from models.core.noise import normal
 from models.core.operation import Operation, Rows, num_rows
 
@@ -35,7 +42,7 @@ class DiffusionSampleParams:
         ),
     ] = 50
     spacing: Annotated[
-        Literal["auto", "even", "quadratic"],
+        SpacingName,
         Field(
             description="of the times: quadratic has more of them near the end, where little noise "
             "is left; auto is quadratic for dpm_solver_pp and even for the others"

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.core.schedule import Schedule
 
 SamplerName = Literal["ancestral", "ancestral_posterior", "deterministic", "ddim", "dpm_solver_pp"]
+SpacingName = Literal["auto", "even", "quadratic"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 """A sampler's code is its place here."""
 
