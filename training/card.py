@@ -1,6 +1,7 @@
 """The model card: what a bundle is, how it was made and how it did, written from its own facts."""
 
 from models.core.bundle import Bundle
+from models.core.diffusion import DiffusionModel
 from models.core.energy import EnergyModel
 from models.core.flow import FlowModel
 from models.core.latent import LatentModel
@@ -147,6 +148,12 @@ def _likelihood_notes(model: GenerativeModel) -> list[str]:
             "event from q(z given x), importance weighted, or as many as the name says; `kl` is "
             "KL(q(z given x) || p(z)). `active_units` have a centre of q whose variance over test "
             "events is above 0.01."
+        ]
+    elif isinstance(model, DiffusionModel):
+        notes += [
+            "`bound` is the variational bound of all steps of the chain, `N_terms` by so many of "
+            "them drawn at random; `estimate` is by the probability-flow ODE, of another model "
+            "with the same network."
         ]
     elif model.likelihood is Likelihood.BOUND:
         notes += [

@@ -32,11 +32,10 @@ RECIPE = Recipe(
     validate_every=1000,
     max_validated=1000,
     rated_params={"100_terms": {"num_terms": 100}, "ode": {"estimator": "ode"}},
-    num_rated=500,
+    num_rated=300,
     compared_params={
         "dpm_solver_pp_20": {},
         "ddim_50": {"sampler": "ddim", "num_steps": 50, "eta": 0.3},
-        "ddim_50_eta_0": {"sampler": "ddim", "num_steps": 50},
         "ancestral_1000": {
             "sampler": "ancestral_posterior",
             "num_steps": 1000,
