@@ -23,8 +23,8 @@ SAMPLES = {
     "ddpm_fraktur-glyphs": "fraktur-glyphs_test_200.npz",
 }
 BEATS_HISTOGRAMS = {"ddpm_fashion-mnist"}
-"""Not the letters: most of their pixels are exactly white, of which a histogram is all but sure, while
-the network's small errors there, where noise is least, cost thousands of nats."""
+"""Not the letters: most of their pixels are exactly white, of which a histogram is all but sure,
+while the network's small errors there, where noise is least, cost thousands of nats."""
 NUM_RATED, NUM_TERMS = 48, 40
 NUM_DRAWN = 40
 
