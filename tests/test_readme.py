@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def url() -> Iterator[str]:
         try:
             while not _ready(address):
                 assert server.poll() is None, "the service ended"
+                time.sleep(0.5)  # asking without a pause keeps the service from loading
             yield address
         finally:
             server.terminate()
