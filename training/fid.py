@@ -113,7 +113,7 @@ def samples(
                     break
             drawn = quantise(operation.finish(state)["x"].cpu()).numpy()
             done = np.concatenate([done, drawn])
-            _keep(path, x=done, label=label[: len(done)].numpy(), key=np.array(key))
+            _keep(path, done, label[: len(done)].numpy(), key)
     return done[: len(label)]
 
 
@@ -137,11 +137,11 @@ def _kept(path: Path, key: str, label: Tensor, event_shape: tuple[int, ...]) -> 
     return x if same else nothing
 
 
-def _keep(path: Path, **arrays: np.ndarray) -> None:
+def _keep(path: Path, x: np.ndarray, label: np.ndarray, key: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp.npz")
-    np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(beside, x=x, label=label, key=np.array(key))
     beside.replace(path)
 
 
