@@ -6,20 +6,12 @@ It begins with the weights of the autoencoder that ships, since 50 latents cost 
 from models.iwae import Config
 from training.annealed import Annealed
 from training.recipe import Recipe
+from training.recipes import vae_mnist
 
 RECIPE = Recipe(
     family="iwae",
-    config=Config(
-        num_levels=2,
-        num_importance_samples=50,
-        latent_dims=32,
-        encoder="conv",
-        encoder_channels=(16, 32),
-        encoder_hidden=(128,),
-        decoder="conv",
-        decoder_channels=(32, 16),
-        decoder_hidden=(128,),
-    ),
+    # The very network whose weights it takes over.
+    config=Config(**{**vars(vae_mnist.RECIPE.config), "num_importance_samples": 50}),
     dataset="mnist",
     height=28,
     width=28,
