@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.core.conformal import Calibration, benjamini_hochberg
 from models.core.likelihood import Likelihood, bits_per_dim
-from models.core.ood import SCORES, Calibration, Score, benjamini_hochberg
+from models.core.ood import SCORES, Score
 from models.core.operation import Rows
 from service.errors import InvalidRequest, NotCalibrated
 from service.store import Served

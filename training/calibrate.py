@@ -7,9 +7,10 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from models.core.conformal import Calibration, Reference
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
-from models.core.ood import SCORES, Calibration
+from models.core.ood import SCORES
 from models.core.operation import Rows, concat, run
 from training.data import Split, as_events
 
@@ -41,7 +42,7 @@ def columns_at(
     return concat(parts)
 
 
-def scores(model: GenerativeModel, name: str, x: np.ndarray, reference: float = 0.0) -> Tensor:
+def scores(model: GenerativeModel, name: str, x: np.ndarray, reference: Reference = 0.0) -> Tensor:
     """One OOD score, higher = stranger. Shapes: (N, ...) -> (N,)."""
     score = SCORES[name]
     return score.compute(columns(model, score.operation, x), reference)
@@ -50,12 +51,11 @@ def scores(model: GenerativeModel, name: str, x: np.ndarray, reference: float = 
 def calibrate(
     model: GenerativeModel, names: tuple[str, ...], calibration: Split, validation: Split
 ) -> dict[str, Calibration]:
-    """Calibrations by score. The reference (a median) comes from the validation split, so that
-    calibration images and later ones are scored by the same fixed rule."""
+    """Calibrations by score. The reference comes from the validation split, so that calibration
+    images and later ones are scored by the same fixed rule."""
     found = {}
     for name in names:
         score = SCORES[name]
-        quantity = columns(model, score.operation, validation.x)[score.columns[0]]
-        reference = float(quantity.median())
+        reference = score.fitted(columns(model, score.operation, validation.x))
         found[name] = Calibration.fit(scores(model, name, calibration.x, reference), reference)
     return found

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from models.core.conformal import Calibration
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
-from models.core.ood import Calibration
 from models.core.operation import run
 from training.calibrate import columns, scores
 from training.data import Split, as_events

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from models.core.conformal import Calibration
 from models.core.likelihood import quantise
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
-from models.core.ood import SCORES, Calibration
+from models.core.ood import SCORES
 from models.core.operation import run
 from training import latents, plane
 from training.calibrate import scores

@@ -17,9 +17,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from models.core.conformal import Calibration, Reference
 from models.core.families import family
 from models.core.model import GenerativeModel
-from models.core.ood import SCORES, Calibration
+from models.core.ood import SCORES
 from models.core.preprocess import Preprocessing
 
 FORMAT = 1
@@ -84,7 +85,11 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
     """Write the folder whole or not at all; `extras` are files for people, by relative path."""
     if not _NAME.fullmatch(bundle.name):
         raise ValueError(f"bundle name {bundle.name!r}: accepted are letters, digits, . _ -")
-    calibration = {name: c.scores for name, c in bundle.calibrations.items()}
+    calibration = {
+        key: column.contiguous()
+        for name, c in bundle.calibrations.items()
+        for key, column in _columns(name, c).items()
+    }
     files = {
         _WEIGHTS: save_tensors({k: w.contiguous() for k, w in bundle.weights.items()}),
         **({_CALIBRATION: save_tensors(calibration)} if calibration else {}),
@@ -100,7 +105,10 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
         "class_names": bundle.class_names,
         "calibration": {
             "source": bundle.calibration_source,
-            "reference": {name: c.reference for name, c in bundle.calibrations.items()},
+            "reference": {
+                name: None if isinstance(c.reference, Tensor) else c.reference
+                for name, c in bundle.calibrations.items()
+            },
         },
         "metrics": bundle.metrics,
         "provenance": bundle.provenance,
@@ -152,7 +160,7 @@ def load(url: str | Path) -> Bundle:
             preprocessing=_preprocessing(text["preprocessing"]),
             feature_names=tuple(text.get("feature_names", ())),
             class_names=tuple(text["class_names"]),
-            calibrations={n: Calibration(scores[n], value) for n, value in reference.items()},
+            calibrations={n: _calibration(n, scores, value) for n, value in reference.items()},
             calibration_source=text["calibration"]["source"],
             metrics=text["metrics"],
             provenance=text["provenance"],
@@ -163,6 +171,25 @@ def load(url: str | Path) -> Bundle:
         raise BundleError(f"{url}: not safetensors: {error}") from error
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{url}/{_DESCRIPTION}: {type(error).__name__} {error}") from error
+
+
+def _columns(name: str, calibration: Calibration) -> dict[str, Tensor]:
+    """What of a calibration is stored as tensors: references that are single numbers are not."""
+    found = {
+        name: calibration.scores,
+        f"{name}.z": calibration.z,
+        f"{name}.category": calibration.category,
+        f"{name}.reference": calibration.reference,
+    }
+    return {key: column for key, column in found.items() if isinstance(column, Tensor)}
+
+
+def _calibration(name: str, tensors: Mapping[str, Tensor], value: Any) -> Calibration:
+    """The inverse; `value` is the reference where it is a single number."""
+    reference: Reference = tensors[f"{name}.reference"] if value is None else value
+    return Calibration(
+        tensors[name], reference, tensors.get(f"{name}.z"), tensors.get(f"{name}.category")
+    )
 
 
 def _preprocessing(text: dict[str, Any] | None) -> Preprocessing | None:

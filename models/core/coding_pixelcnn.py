@@ -1,5 +1,6 @@
-"""A PixelCNN that tells each pixel's distribution exactly, of a whole image or pixel by pixel."""
+"""A PixelCNN that tells each colour's distribution exactly, of a whole image or one by one."""
 
+import math
 from functools import cached_property
 
 import torch
@@ -15,14 +16,18 @@ from models.core.pixelcnn_cache import CachedPixelNet
 
 
 class PixelCodec(SequentialCodec):
-    """Of images of one channel, without labels. The columns above and left hold the cache."""
+    """Of images without labels, one colour of one pixel a step.
 
-    columns = (*SequentialCodec.columns, "above", "left")
+    The columns above and left hold the cache, and h what the present pixel's colours share.
+    """
+
+    columns = (*SequentialCodec.columns, "above", "left", "h")
 
     def __init__(
-        self, net: CachedPixelNet, output: Output, grid: Grid, shape: tuple[int, int]
+        self, net: CachedPixelNet, output: Output, grid: Grid, shape: tuple[int, int, int]
     ) -> None:
-        super().__init__(output, shape[0] * shape[1])
+        """Shape (K, H, W)."""
+        super().__init__(output, math.prod(shape))
         self.net = net
         self.grid = grid
         self.shape = shape
@@ -32,32 +37,47 @@ class PixelCodec(SequentialCodec):
         return exact(self.net)
 
     def order(self, index: int) -> Tensor:
-        return torch.arange(self.num_steps)
+        """All colours of a pixel behind one another, and the pixels in raster order."""
+        return torch.arange(self.num_steps).view(self.shape[0], -1).T.flatten()
 
     def parallel(self, levels: Tensor, order: int) -> Tensor:
         params: Tensor = self._twin(self._seen(levels), _no_label(levels))
-        return params.flatten(1, 2)
+        return params.flatten(1, 3)
 
     def start(self, num: int) -> Rows:
         above, left = self._twin.empty(num)
-        return {**super().start(num), "above": above, "left": left}
+        h = above.new_zeros(num, above.shape[-1])
+        return {**super().start(num), "above": above, "left": left, "h": h}
 
     def sequential(
         self, kept: Rows, levels: Tensor, step: Tensor, order: Tensor
     ) -> tuple[Tensor, Rows]:
-        above, left, x, label = kept["above"], kept["left"], self._seen(levels), _no_label(levels)
-        changed = {}
-        begin = (step % self.shape[1] == 0).nonzero()[:, 0].to(x.device)
-        row, column = (part.to(x.device) for part in (step // self.shape[1], step % self.shape[1]))
+        x, label = self._seen(levels), _no_label(levels)
+        num_colours, _, width = self.shape
+        pixel, colour = step // num_colours, (step % num_colours).to(x.device)
+        row, column = (part.to(x.device) for part in (pixel // width, pixel % width))
+        changed = {name: kept[name] for name in ("above", "left", "h")}
+        # Asked on the CPU, where the column step stays, so that no device is waited for.
+        begin = (step % (num_colours * width) == 0).nonzero()[:, 0].to(x.device)
         if len(begin):
-            started = (part[begin] for part in (above, x, row, label))
-            above = changed["above"] = above.index_copy(0, begin, self._twin.begin_row(*started))
-            left = left.index_fill(0, begin, 0.0)
-        params, changed["left"] = self._twin.pixel(above, left, x, row, column, label)
+            started = (part[begin] for part in (changed["above"], x, row, label))
+            renewed = self._twin.begin_row(*started)
+            changed["above"] = changed["above"].index_copy(0, begin, renewed)
+            changed["left"] = changed["left"].index_fill(0, begin, 0.0)
+        begin = (step % num_colours == 0).nonzero()[:, 0].to(x.device)
+        if len(begin):
+            parts = (changed["above"], changed["left"], x, row, column, label)
+            # Mostly all rows are at their first colour, or none: no copy then of what is large.
+            some = parts if len(begin) == len(step) else tuple(part[begin] for part in parts)
+            h, left = self._twin.pixel(*some)
+            changed["left"] = changed["left"].index_copy(0, begin, left)
+            changed["h"] = changed["h"].index_copy(0, begin, h)
+        each = torch.arange(len(levels), device=x.device)
+        params = self._twin.head(changed["h"], x[each, :, row, column])[each, colour]
         return params, changed
 
     def _seen(self, levels: Tensor) -> Tensor:
-        """Grey as the network takes it, on the grid. Shapes: int64 (n, D) -> (n, H, W)."""
+        """Levels as the network takes them, on the grid. Shapes: int64 (n, D) -> (n, K, H, W)."""
         return on_grid(2 * self.grid.values(levels).double() - 1).unflatten(1, self.shape)
 
 

@@ -1,66 +1,19 @@
-"""Out-of-distribution scores and their calibration: from a number to a p-value.
+"""Out-of-distribution scores: from what a model says of an event to how strange it is.
 
-One orientation for ever: a higher score is stranger, a lower p-value is stranger.
+One orientation for ever: a higher score is stranger. What a number means is said by
+`models.core.conformal`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from models.core.conformal import Reference
 from models.core.operation import Rows
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """Scores of held-out in-distribution data; a new score is judged by its rank among them."""
-
-    scores: Tensor
-    """(N,) float32, ascending."""
-    reference: float = 0.0
-    """A typical value of the underlying quantity, from data that is not in `scores`."""
-
-    @classmethod
-    def fit(cls, scores: Tensor, reference: float = 0.0) -> "Calibration":
-        """Shape: scores (N,), higher = stranger. Raises ValueError if any is not finite."""
-        if not bool(scores.isfinite().all()):
-            raise ValueError("calibration scores must be finite")
-        return cls(scores.float().sort().values, reference)
-
-    def p_value(self, score: Tensor) -> Tensor:
-        """Conformal p-value: small means strange, and never 0. Shapes: (B,) -> (B,) float64.
-
-        For data like the calibration set, P(p_value <= a) <= a for every a, averaged over the
-        draw of that set (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279). Ties and NaN
-        count as strange.
-        """
-        num = len(self.scores)
-        below = torch.searchsorted(self.scores, score.float().nan_to_num(nan=math.inf))
-        return (num - below + 1).double() / (num + 1)
-
-    def threshold(self, alpha: float) -> float:
-        """The score above which p_value <= alpha, in the score's unit.
-
-        Raises ValueError if alpha lies outside (0, 1) or is below the smallest p-value that this
-        many calibration points can give, 1 / (N + 1).
-        """
-        num = len(self.scores)
-        smallest = 1 / (num + 1)
-        if not smallest <= alpha < 1:
-            raise ValueError(
-                f"alpha {alpha} is out of reach: {num} calibration images allow "
-                f"{smallest:.2g} <= alpha < 1"
-            )
-        # p <= alpha means that at most k - 1 calibration scores are >= the score.
-        k = math.floor(alpha * (num + 1))
-        # The product is rounded; p-values are quotients, so these decide.
-        if (k + 1) / (num + 1) <= alpha:
-            k += 1
-        elif k / (num + 1) > alpha:
-            k -= 1
-        return float(self.scores[num - k])
+_LN2 = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -71,8 +24,19 @@ class Score:
     columns: tuple[str, ...]
     unit: str
     description: str
-    compute: Callable[[Rows, float], Tensor]
+    compute: Callable[[Rows, Reference], Tensor]
     """Columns and the calibration's reference -> (B,), higher = stranger."""
+    fit: Callable[[Rows], Reference] | None = None
+    """Columns of in-distribution data -> reference; None: the median of the first column."""
+    needs_background: bool = False
+    """Whether it compares two models: of the second, columns come with `background_` before."""
+
+    def fitted(self, rows: Rows) -> Reference:
+        """The reference, from columns of in-distribution data that will not be in the calibration.
+
+        Shapes: as `compute`.
+        """
+        return self.fit(rows) if self.fit else float(rows[self.columns[0]].median())
 
 
 SCORES: dict[str, Score] = {
@@ -91,6 +55,24 @@ SCORES: dict[str, Score] = {
         "likely count as strange as well (after Nalisnick et al. 2019, arXiv:1906.02994).",
         lambda rows, reference: (rows["energy"] - reference).abs(),
     ),
+    "llr_local": Score(
+        "log_likelihood",
+        ("log_prob",),
+        "bits",
+        "How much likelier pixels are to a model of texture than to one of whole images: a "
+        "likelihood ratio in which what both know cancels (Zhang et al. 2021, "
+        '"On the out-of-distribution generalization of probabilistic image modelling").',
+        lambda rows, _: (rows["background_log_prob"] - rows["log_prob"]) / _LN2,
+        needs_background=True,
+    ),
+    "screen": Score(
+        "screen",
+        ("score",),
+        "nats, doubled",
+        "Fisher's sum -2 log P(Z > z) over the components' one-sided z-values, as a score that a "
+        "calibration judges, not as a test (Fisher 1932).",
+        lambda rows, _: rows["score"],
+    ),
     "nll": Score(
         "log_likelihood",
         ("log_prob",),
@@ -108,16 +90,3 @@ SCORES: dict[str, Score] = {
         lambda rows, reference: (rows["log_prob"] - reference).abs(),
     ),
 }
-
-
-def benjamini_hochberg(p_values: Tensor) -> Tensor:
-    """Adjusted p-values: rejecting those <= q keeps the false discovery rate at most q.
-
-    Benjamini and Hochberg 1995; valid for conformal p-values that share a calibration set (Bates
-    et al. 2023, theorem 2). Shapes: (M,) -> (M,) in the order given.
-    """
-    num = len(p_values)
-    order = p_values.argsort(descending=True)
-    rank = torch.arange(num, 0, -1, device=p_values.device)
-    adjusted = (p_values[order] * num / rank).cummin(0).values.clamp(max=1)
-    return torch.empty_like(adjusted).index_copy_(0, order, adjusted)

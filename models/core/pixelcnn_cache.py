@@ -61,15 +61,15 @@ class CachedPixelNet(PixelNet):
     ) -> Tensor:
         """The column above with v of one more image row, of which nothing is drawn yet.
 
-        Shapes: above (B, R, W, C), x (B, H, W) in [-1, 1], row and label (B,), features
+        Shapes: above (B, R, W, C), x (B, K, H, W) in [-1, 1], row and label (B,), features
         (B, H, W, F) if there are any -> (B, R, W, C).
         """
         entrance = self.input
         reach = entrance.reach
         rows = pad(x, (reach, reach, reach, 0))
         index = row[:, None] + torch.arange(reach, device=row.device)
-        rows = rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
-        columns = torch.arange(x.shape[2], device=x.device)
+        rows = rows.gather(2, index[:, None, :, None].expand(-1, x.shape[1], -1, rows.shape[3]))
+        columns = torch.arange(x.shape[3], device=x.device)
         of_v, _ = entrance.conditions(label[:, None, None], row[:, None, None], columns)
         v = entrance.vertical(rows) + of_v
         given = [_at(maps, row).unsqueeze(1) for maps in features]
@@ -91,15 +91,16 @@ class CachedPixelNet(PixelNet):
         label: Tensor,
         *features: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Numbers of the distribution of the pixel at row, column; and the column left after it.
+        """h of the pixel at row, column, for the head; and the column left after it.
 
-        Shapes: above (B, R, W, C), left (B, Q, C), x (B, H, W) in [-1, 1], row, column and
-        label (B,), features (B, H, W, F) if there are any -> (B, num_params), (B, Q, C).
+        Shapes: above (B, R, W, C), left (B, Q, C), x (B, K, H, W) in [-1, 1], row, column and
+        label (B,), features (B, H, W, F) if there are any -> (B, C), (B, Q, C).
         """
         entrance = self.input
         index = column[:, None] + torch.arange(entrance.reach, device=x.device)
-        present = x.gather(1, row[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1)
-        before = pad(present, (entrance.reach, 0)).gather(1, index)
+        present = x.gather(2, row[:, None, None, None].expand(-1, x.shape[1], 1, x.shape[3]))
+        before = pad(present.squeeze(2), (entrance.reach, 0))
+        before = before.gather(2, index[:, None].expand(-1, x.shape[1], -1))
         _, of_h = entrance.conditions(label, row, column)
         h = entrance.horizontal(before) + of_h
         at = column[:, None, None, None].expand(-1, above.shape[1], 1, above.shape[3])
@@ -112,7 +113,7 @@ class CachedPixelNet(PixelNet):
             passed.append(h)
             h = h + layer.horizontal(torch.cat([taps[:, i], h, v[:, i], *given], 1))
         known = torch.cat([left, torch.stack(passed, 1)], 1)
-        return self.head(h), known.index_select(1, self.shifted)
+        return h, known.index_select(1, self.shifted)
 
 
 def _at(maps: Tensor, index: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The law of one-channel images by a PixelCNN, as graphs: log_prob, and the draw of one pixel."""
+"""The law of images by a PixelCNN, as graphs: log_prob, and the draw of one pixel."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ class PixelLaw:
     """What a network and the distribution of a pixel make together.
 
     `given` is what the image is conditioned on: the label (B,) of a network that knows classes,
-    then feature maps (B, H, W, F) if it takes them. Images are (B, 1, H, W) in [0, 1].
+    then feature maps (B, H, W, F) if it takes them. Images are (B, K, H, W) in [0, 1].
     """
 
     def __init__(self, net: CachedPixelNet, output: Output, grid: Grid) -> None:
@@ -24,10 +24,10 @@ class PixelLaw:
         self.grid = grid
 
     def log_prob(self, x: Tensor, *given: Tensor) -> Tensor:
-        """Of the nearest grid values. Shapes: x (B, 1, H, W) -> (B,), nats."""
+        """Of the nearest grid values. Shapes: x (B, K, H, W) -> (B,), nats."""
         levels = self.grid.levels(x)
         params = self.net(_seen(self.grid.values(levels).to(x.dtype)), *self._conditions(x, given))
-        return self.output.log_prob(params.to(x.dtype), levels[:, 0]).flatten(1).sum(1)
+        return self.output.log_prob(params.to(x.dtype), levels).flatten(1).sum(1)
 
     def begin_row(self, above: Tensor, x: Tensor, step: Tensor, *given: Tensor) -> tuple[Tensor]:
         """The column above for the image row that begins at `step` (see `CachedPixelNet`)."""
@@ -46,21 +46,27 @@ class PixelLaw:
     ) -> tuple[Tensor, Tensor]:
         """The image with pixel `step` in raster order drawn, and the column left after it.
 
-        Shapes: above (B, R, W, C), x (B, 1, H, W), step (B,), left (B, Q, C), u (B, H W) in
+        Shapes: above (B, R, W, C), x (B, K, H, W), step (B,), left (B, Q, C), u (B, K H W) in
         [0, 1), temperature (B,) -> x, left.
         """
-        place, width = step[:, None], x.shape[3]
-        params, left = self.net.pixel(
+        _, num_colours, height, width = x.shape
+        h, left = self.net.pixel(
             above, left, _seen(x), step // width, step % width, *self._conditions(x, given)
         )
-        level = self.output.sample(params, u.gather(1, place).squeeze(1), temperature)
-        value = self.grid.values(level)[:, None].to(x.dtype)
-        return x.flatten(1).scatter(1, place, value).view_as(x), left
+        at = step[:, None, None].expand(-1, num_colours, 1)
+        for colour in range(num_colours):
+            pixel = _seen(x).flatten(2).gather(2, at).squeeze(2)
+            place = step[:, None] + colour * height * width
+            params = self.net.head(h, pixel)[:, colour]
+            level = self.output.sample(params, u.gather(1, place).squeeze(1), temperature)
+            value = self.grid.values(level)[:, None].to(x.dtype)
+            x = x.flatten(1).scatter(1, place, value).view_as(x)
+        return x, left
 
     def sampler(self, x: Tensor, given: Mapping[str, Tensor]) -> dict[str, Graph]:
         """Graphs "row" and "pixel", the halves of a sampler's step, with examples of 2 rows.
 
-        Shapes: x (2, 1, H, W).
+        Shapes: x (2, K, H, W).
         """
         above, left = self.net.empty(2)
         row = {"above": above, "x": x, "step": torch.zeros(2, dtype=torch.int64)}
@@ -85,5 +91,5 @@ def graph(
 
 
 def _seen(x: Tensor) -> Tensor:
-    """Grey as the network takes it. Shapes: (B, 1, H, W) in [0, 1] -> (B, H, W) in [-1, 1]."""
-    return 2 * x[:, 0] - 1
+    """Levels as the network takes them. Shapes: (B, K, H, W) in [0, 1] -> the same in [-1, 1]."""
+    return 2 * x - 1

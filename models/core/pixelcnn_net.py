@@ -6,7 +6,8 @@ link, v: together every earlier pixel in reach, without a blind spot. Kernels ar
 taps that are allowed, so no weight is masked, and no work is spent on zeros.
 
 Features are (B, H, W, C) with the channels last: what mixes channels is then the same linear map
-for a whole image and, in a sampler, for a single pixel.
+for a whole image and, in a sampler, for a single pixel. Both stacks see whole pixels, all colours
+of them; only the head goes through the colours of the pixel itself in turn.
 """
 
 import torch
@@ -36,7 +37,8 @@ class Gate(nn.Module):
 class CausalInput(nn.Module):
     """Pixels to features: v of the rows above, h of the pixels to the left, never the pixel itself.
 
-    Both also get what the pixels are conditioned on: the label, and where in the image they are.
+    A pixel is its K colours. Both stacks also get what the pixels are conditioned on: the label,
+    and where in the image they are.
     """
 
     rows: Tensor
@@ -45,6 +47,7 @@ class CausalInput(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int],
+        num_colours: int,
         channels: int,
         kernel_size: int,
         num_classes: int,
@@ -52,8 +55,8 @@ class CausalInput(nn.Module):
     ) -> None:
         super().__init__()
         self.reach = kernel_size // 2
-        self.above = nn.Conv2d(1, channels, (self.reach, 2 * self.reach + 1))
-        self.left = nn.Linear(self.reach, channels)
+        self.above = nn.Conv2d(num_colours, channels, (self.reach, 2 * self.reach + 1))
+        self.left = nn.Linear(num_colours * self.reach, channels)
         self.label = nn.Embedding(num_classes + 1, 2 * channels) if num_classes else None
         self.place = nn.Linear(2, 2 * channels, bias=False) if coordinates else None
         # Two short vectors: an export keeps them as they are, and would halve one of all places.
@@ -61,12 +64,13 @@ class CausalInput(nn.Module):
             self.register_buffer(name, torch.linspace(-1, 1, size), persistent=False)
 
     def forward(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes: x (B, H, W) in [-1, 1], label (B,) -> v and h, both (B, H, W, C)."""
-        reach, width = self.reach, x.shape[2]
-        v = self.vertical(pad(x[:, :-1], (reach, reach, reach, 0)))
-        before = pad(x[:, :, :-1], (reach, 0))
-        h = self.horizontal(torch.stack([before[:, :, t : t + width] for t in range(reach)], -1))
-        row = torch.arange(x.shape[1], device=x.device)[:, None]
+        """Shapes: x (B, K, H, W) in [-1, 1], label (B,) -> v and h, both (B, H, W, C)."""
+        reach, width = self.reach, x.shape[3]
+        v = self.vertical(pad(x[:, :, :-1], (reach, reach, reach, 0)))
+        before = pad(x[..., :-1], (reach, 0)).movedim(1, 2)
+        taps = [before[..., t : t + width] for t in range(reach)]
+        h = self.horizontal(torch.stack(taps, 3).movedim(4, 2))
+        row = torch.arange(x.shape[2], device=x.device)[:, None]
         column = torch.arange(width, device=x.device)
         of_v, of_h = self.conditions(label[:, None, None], row, column)
         return v + of_v, h + of_h
@@ -74,13 +78,13 @@ class CausalInput(nn.Module):
     def vertical(self, rows: Tensor) -> Tensor:
         """v before conditions, from rows above, padded to both sides.
 
-        Shapes: (B, H - 1 + reach, W + 2 reach) -> (B, H, W, C).
+        Shapes: (B, K, H - 1 + reach, W + 2 reach) -> (B, H, W, C).
         """
-        return self.above(rows.unsqueeze(1)).movedim(1, -1)
+        return self.above(rows).movedim(1, -1)
 
     def horizontal(self, before: Tensor) -> Tensor:
-        """h before conditions, from the pixels to the left. Shapes: (..., reach) -> (..., C)."""
-        return self.left(before)
+        """h before conditions, from the pixels to the left. Shapes: (..., K, reach) -> (..., C)."""
+        return self.left(before.flatten(-2))
 
     def conditions(self, label: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """What the label and the place add to v and h.
@@ -148,6 +152,10 @@ class GatedLayer(nn.Module):
 class PixelNet(nn.Module):
     """Numbers of each pixel's distribution given the earlier pixels, in raster order.
 
+    And given its own earlier colours, in the order of the channels: for red, green and blue
+    p(R) p(G given R) p(B given R, G), all of them given the earlier pixels (section 2.2 of the
+    paper). They enter the head's hidden units, of which each colour has its own, before the ReLU.
+
     Raises ValueError for sizes that make no network, and kernels that have no centre.
     """
 
@@ -166,6 +174,7 @@ class PixelNet(nn.Module):
         num_classes: int,
         coordinates: bool,
         num_features: int = 0,
+        num_colours: int = 1,
     ) -> None:
         """Layer i is dilated by `dilations[i % len(dilations)]`; of the feature maps that the
         image is conditioned on there are `num_features`."""
@@ -178,27 +187,40 @@ class PixelNet(nn.Module):
         if not dilations or min(dilations) < 1:
             raise ValueError(f"dilations {dilations}: accepted are one or more, each at least 1")
         self.num_features = num_features
-        self.input = CausalInput(shape, channels, input_kernel_size, num_classes, coordinates)
+        self.num_colours = num_colours
+        self.input = CausalInput(
+            shape, num_colours, channels, input_kernel_size, num_classes, coordinates
+        )
         self.layers = nn.ModuleList(
             GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout, num_features)
             for i in range(num_layers)
         )
-        self.hidden = nn.Linear(channels, head_channels)
+        self.hidden = nn.Linear(channels, num_colours * head_channels)
+        self.earlier = nn.ModuleList(
+            nn.Linear(num, head_channels, bias=False) for num in range(1, num_colours)
+        )
         self.out = nn.Linear(head_channels, num_params)
 
     def forward(self, x: Tensor, label: Tensor, *features: Tensor) -> Tensor:
-        """Shapes: x (B, H, W) in [-1, 1], label (B,), -1 for none, features (B, H, W, F) if there
-        are any -> (B, H, W, num_params)."""
+        """Shapes: x (B, K, H, W) in [-1, 1], label (B,), -1 for none, features (B, H, W, F) if
+        there are any -> (B, K, H, W, num_params)."""
         v, h = self.input(x, label)
         for layer in self.layers:
             v, h = layer(v, h, *features)
-        return self.head(h)
+        return self.head(h, x.movedim(1, -1)).movedim(3, 1)
 
     @property
     def gated(self) -> list[GatedLayer]:
         """The layers from the input on."""
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
-    def head(self, h: Tensor) -> Tensor:
-        """Shapes: (..., C) -> (..., num_params)."""
-        return self.out(relu(self.hidden(relu(h))))
+    def head(self, h: Tensor, pixel: Tensor) -> Tensor:
+        """Of all colours; those of colour k depend on the pixel's first k only.
+
+        Shapes: (..., C), (..., K) in [-1, 1] -> (..., K, num_params).
+        """
+        a = self.hidden(relu(h)).unflatten(-1, (self.num_colours, -1))
+        if self.earlier:
+            told = [part(pixel[..., : k + 1]) for k, part in enumerate(self.earlier)]
+            a = a + torch.stack([torch.zeros_like(told[0]), *told], -2)
+        return self.out(relu(a))

@@ -24,6 +24,8 @@ class PixelSampleParams:
 class PixelSample(Operation[PixelSampleParams]):
     """Draw the pixels one after the other, each at the cost of one column of every layer.
 
+    All colours of a pixel are drawn in its step, in turn.
+
     Column x holds what is drawn so far and 0 elsewhere; above and left hold the cache.
     """
 
@@ -53,7 +55,7 @@ class PixelSample(Operation[PixelSampleParams]):
         return (PixelSampleParams(), PixelSampleParams(0.5))
 
     def num_steps(self, params: PixelSampleParams) -> int:
-        return self.model.num_dims
+        return self.model.num_dims // self.model.event_shape[0]
 
     def init(self, inputs: Rows, params: PixelSampleParams) -> Rows:
         seed, device = inputs["seed"], self.model.device

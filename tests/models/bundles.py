@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.core.bundle import Bundle, half_rounded, halved
-from models.core.ood import Calibration
+from models.core.conformal import Calibration
 from models.core.preprocess import Preprocessing
 from tests.models.tiny import random_energy_model
 

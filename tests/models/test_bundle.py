@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.core.bundle import BundleError, halved, load, save
-from models.core.ood import Calibration
+from models.core.conformal import Calibration
 from models.core.preprocess import Preprocessing
 from tests.models.bundles import small_bundle
 
@@ -33,6 +33,21 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert (folder / "README.md").read_bytes() == b"#"
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
     assert (folder.stat().st_mode & 0o777) == 0o755
+
+
+def test_all_of_a_calibration_is_kept_in_the_order_of_its_scores(tmp_path: Path) -> None:
+    scores, z = torch.tensor([3.0, 1.0, 2.0]), torch.tensor([[3.0, 0], [1, 0], [2, 0]])
+    reference = torch.tensor([0.25, -7.0])
+    calibration = Calibration.fit(scores, reference, z, torch.tensor([30, 10, 20]))
+    bundle = small_bundle(calibrations={"energy": calibration})
+    found = load(save(bundle, tmp_path / "tiny")).calibrations["energy"]
+    assert found.scores.tolist() == [1, 2, 3]
+    assert found.z is not None
+    assert found.category is not None
+    assert found.z[:, 0].tolist() == [1, 2, 3]
+    assert found.category.tolist() == [10, 20, 30]
+    assert isinstance(found.reference, torch.Tensor)
+    assert torch.equal(found.reference, reference)
 
 
 def test_only_safetensors_json_and_onnx_are_written(folder: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from fastapi import FastAPI
 
 from models.core.bundle import Bundle, save
+from models.core.conformal import Calibration
 from models.core.model import GenerativeModel
-from models.core.ood import Calibration
 from models.core.operation import run
 from models.core.preprocess import Preprocessing
 from service.app import create_app

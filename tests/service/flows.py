@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from models.core.bundle import Bundle, save
+from models.core.conformal import Calibration
 from models.core.families import family
 from models.core.model import GenerativeModel
-from models.core.ood import Calibration
 from models.core.operation import Rows, run
 from models.core.preprocess import Preprocessing
 from tests.models.tiny import events_of, random_model

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.core.bundle import save
-from models.core.ood import SCORES, Calibration, Score
+from models.core.conformal import Calibration
+from models.core.ood import SCORES, Score
 from service.settings import Settings
 from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client, make_bundle, play, running
 from tests.service.models import images

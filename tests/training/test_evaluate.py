@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.conformal import Calibration
 from models.core.energy import EnergyConfig, EnergyModel
-from models.core.ood import Calibration
 from models.jem import Config, Model
 from training.batches import Batches
 from training.calibrate import scores

@@ -1,0 +1,96 @@
+"""What a score means: conformal calibration, from a number to a p-value and its promises.
+
+One orientation for ever: a higher score is stranger, a lower p-value is stranger.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Reference = float | Tensor
+"""What a score compares with, fitted to data that are not in the calibration: a median, or (R,)."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scores of held-out in-distribution data; a new score is judged by its rank among them."""
+
+    scores: Tensor
+    """(N,) float32, ascending."""
+    reference: Reference = 0.0
+    """Typical values of the underlying quantities, from data that are not in `scores`."""
+    z: Tensor | None = None
+    """(N, J) float32: z-values of the components of a screen, row i beside scores[i]."""
+    category: Tensor | None = None
+    """(N,) int64: predicted classes, beside scores; -1 where none was predicted."""
+
+    @classmethod
+    def fit(
+        cls,
+        scores: Tensor,
+        reference: Reference = 0.0,
+        z: Tensor | None = None,
+        category: Tensor | None = None,
+    ) -> "Calibration":
+        """In any order. Shapes: scores (N,), higher = stranger, z (N, J), category (N,).
+
+        Raises ValueError if any score is not finite.
+        """
+        if not bool(scores.isfinite().all()):
+            raise ValueError("calibration scores must be finite")
+        found = scores.float().sort(stable=True)
+        order = found.indices
+        return cls(
+            found.values,
+            reference,
+            None if z is None else z[order].float(),
+            None if category is None else category[order],
+        )
+
+    def p_value(self, score: Tensor) -> Tensor:
+        """Conformal p-value: small means strange, and never 0. Shapes: (B,) -> (B,) float64.
+
+        For data like the calibration set, P(p_value <= a) <= a for every a, averaged over the
+        draw of that set (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279). Ties and NaN
+        count as strange.
+        """
+        num = len(self.scores)
+        below = torch.searchsorted(self.scores, score.float().nan_to_num(nan=math.inf))
+        return (num - below + 1).double() / (num + 1)
+
+    def threshold(self, alpha: float) -> float:
+        """The score above which p_value <= alpha, in the score's unit.
+
+        Raises ValueError if alpha lies outside (0, 1) or is below the smallest p-value that this
+        many calibration points can give, 1 / (N + 1).
+        """
+        num = len(self.scores)
+        smallest = 1 / (num + 1)
+        if not smallest <= alpha < 1:
+            raise ValueError(
+                f"alpha {alpha} is out of reach: {num} calibration images allow "
+                f"{smallest:.2g} <= alpha < 1"
+            )
+        # p <= alpha means that at most k - 1 calibration scores are >= the score.
+        k = math.floor(alpha * (num + 1))
+        # The product is rounded; p-values are quotients, so these decide.
+        if (k + 1) / (num + 1) <= alpha:
+            k += 1
+        elif k / (num + 1) > alpha:
+            k -= 1
+        return float(self.scores[num - k])
+
+
+def benjamini_hochberg(p_values: Tensor) -> Tensor:
+    """Adjusted p-values: rejecting those <= q keeps the false discovery rate at most q.
+
+    Benjamini and Hochberg 1995; valid for conformal p-values that share a calibration set (Bates
+    et al. 2023, theorem 2). Shapes: (M,) -> (M,) in the order given.
+    """
+    num = len(p_values)
+    order = p_values.argsort(descending=True)
+    rank = torch.arange(num, 0, -1, device=p_values.device)
+    adjusted = (p_values[order] * num / rank).cummin(0).values.clamp(max=1)
+    return torch.empty_like(adjusted).index_copy_(0, order, adjusted)
