@@ -19,7 +19,7 @@ from benchmarks.image_formats import Format, formats
 from models.core.bundle import Bundle, load
 from models.core.coding import SEGMENT
 from models.core.likelihood import bits_per_dim
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.operation import NoParams, Operation, Rows, concat, num_rows, run
 from training.calibrate import columns
 from training.data import load_test
@@ -90,7 +90,7 @@ def _images(bundle: Bundle, num: int | None) -> tuple[str, Tensor]:
     return name, torch.from_numpy(levels[: kept // SEGMENT * SEGMENT]).float() / 255
 
 
-def _by_formats(images: str, levels: np.ndarray, model: GenerativeModel) -> Iterator[Measured]:
+def _by_formats(images: str, levels: np.ndarray, model: Servable) -> Iterator[Measured]:
     assert model.grid is not None
     for each in formats(model.grid.num_levels):
         yield _by_format(images, levels, each, model.num_dims)
@@ -115,7 +115,7 @@ def _by_format(images: str, levels: np.ndarray, each: Format, num_dims: int) -> 
     )
 
 
-def _by_model(images: str, name: str, model: GenerativeModel, x: Tensor) -> Measured:
+def _by_model(images: str, name: str, model: Servable, x: Tensor) -> Measured:
     assert model.grid is not None
     operations, num = model.operations(), len(x)
     segments = x.view(-1, SEGMENT, *model.event_shape)

@@ -11,7 +11,7 @@ from torch import Tensor
 from models import maf
 from models.core import bundle
 from models.core.inversion_operations import SampleByInversion, SampleByInversionParams
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.noise import row_seeds
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "maf_mnist"
@@ -68,7 +68,7 @@ def _cpu_s(inverted: Inverted) -> float:
     return inverted.cpu_s
 
 
-def _model() -> tuple[GenerativeModel, str]:
+def _model() -> tuple[Servable, str]:
     if BUNDLE.exists():
         loaded = bundle.load(BUNDLE)
         return loaded.build(), loaded.name
@@ -80,9 +80,7 @@ def _model() -> tuple[GenerativeModel, str]:
 
 
 @torch.no_grad()
-def _sample(
-    model: GenerativeModel, size: int, method: Literal["sequential", "fixed_point"]
-) -> Inverted:
+def _sample(model: Servable, size: int, method: Literal["sequential", "fixed_point"]) -> Inverted:
     operation = model.operations()["sample"]
     assert isinstance(operation, SampleByInversion)
     params = SampleByInversionParams(method=method)

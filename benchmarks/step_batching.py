@@ -20,7 +20,7 @@ from rich.table import Table
 
 from models.core.bundle import load
 from models.core.graphs import OnnxFunction
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.noise import row_seeds
 from models.core.operation import Operation
 from models.ddpm import Model
@@ -98,7 +98,7 @@ def _measured(mix: tuple[dict[str, Any], ...], num_rounds: int) -> Table:
     return table
 
 
-def _model() -> tuple[GenerativeModel, str]:
+def _model() -> tuple[Servable, str]:
     """The shipped one, or one of its size that has learnt nothing, which takes as long."""
     if (_BUNDLE / "bundle.json").exists():
         bundle = load(_BUNDLE)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.core.graphs import Graph, OnnxFunction, seconds_per_call
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 
 BATCH_SIZES = (1, 8, 32)
 TOLERANCE = 1e-3
@@ -24,7 +24,7 @@ class Backend:
 
 
 def choose(
-    model: GenerativeModel, exported: Mapping[str, bytes], wish: str, num_threads: int
+    model: Servable, exported: Mapping[str, bytes], wish: str, num_threads: int
 ) -> dict[str, Backend]:
     """Measure every graph and make the model use the faster runtime, or the one wished for.
 

@@ -6,14 +6,14 @@ from torch import Tensor
 
 from models.core.coding import code_width, plain_size, unpack
 from models.core.grid import Grid
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.operation import Rows
 from service.discrete import pixels_of
 from service.errors import DamagedStream
 from service.streams import IMAGES_PER_SEGMENT, Stream, num_segments
 
 
-def grid_of(model: GenerativeModel) -> Grid:
+def grid_of(model: Servable) -> Grid:
     """The values of a model that compresses: only discrete ones can."""
     assert model.grid is not None
     return model.grid
@@ -37,7 +37,7 @@ def codes_of(rows: Rows) -> tuple[bytes, ...]:
     return tuple(code[:size].tobytes() for code, size in zip(codes, sizes, strict=True))
 
 
-def coded_columns(stream: Stream, model: GenerativeModel) -> Rows:
+def coded_columns(stream: Stream, model: Servable) -> Rows:
     """The codes of a stream as a table. Raises DamagedStream for what no model has written."""
     grid, counts = grid_of(model), _counts(stream.num_images)
     if stream.event_shape != model.event_shape or stream.num_levels != grid.num_levels:
@@ -69,7 +69,7 @@ def _check(segment: bytes, num_levels: int, grid: Grid) -> None:
             raise DamagedStream(str(error)) from error
 
 
-def whole_events(x: Tensor, num: int, model: GenerativeModel) -> np.ndarray:
+def whole_events(x: Tensor, num: int, model: Servable) -> np.ndarray:
     """The events of segments as they were sent: uint8 pixels of images, else float32 counts.
 
     Shapes: (B, IMAGES_PER_SEGMENT, *event) -> (num, *event).
@@ -82,7 +82,7 @@ def whole_events(x: Tensor, num: int, model: GenerativeModel) -> np.ndarray:
     return pixels_of(grid.levels(x).numpy(), grid.num_levels)
 
 
-def raw_bytes(num: int, model: GenerativeModel) -> int:
+def raw_bytes(num: int, model: Servable) -> int:
     """What so many events take without compression, each value in as few bits as hold it."""
     return plain_size(grid_of(model), num * model.num_dims)
 

@@ -10,7 +10,7 @@ import torch
 
 from models.core.bundle import Bundle, load
 from models.core.likelihood import NUM_LEVELS
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.noise import row_seeds
 from models.core.operation import Operation, Rows, run
 from models.core.preprocess import Preprocessing
@@ -25,7 +25,7 @@ class Served:
     """One bundle as it is served: built, checked and warm."""
 
     bundle: Bundle
-    model: GenerativeModel
+    model: Servable
     operations: Mapping[str, Operation[Any]]
     backends: Mapping[str, Backend]
     """By graph name."""
@@ -131,6 +131,7 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
         raise ValueError(f"{len(bundle.class_names)} class names, {model.num_classes} classes")
     with torch.no_grad():
         backends = choose(model, bundle.graphs, backend, num_threads)
+        model.settle()
         operations = model.operations()
         costs: dict[str, float] = {}
         for name, operation in operations.items():
@@ -141,7 +142,7 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
     return Served(bundle, model, operations, backends, costs)
 
 
-def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
+def _check_preprocessing(bundle: Bundle, model: Servable) -> None:
     form = bundle.preprocessing
     if form is None:
         raise ValueError("the model takes images, and the bundle says not how to make them")
@@ -155,7 +156,7 @@ def _check_preprocessing(bundle: Bundle, model: GenerativeModel) -> None:
         raise ValueError(f"preprocessing leaves {form.levels} grey levels, the model has {levels}")
 
 
-def _example(model: GenerativeModel, operation: Operation[Any], params: Any) -> Rows:
+def _example(model: Servable, operation: Operation[Any], params: Any) -> Rows:
     """One row of the inputs that an operation accepts with these params. Raises ValueError."""
     rows = {"seed": row_seeds(0, 1)}
     takes_label = operation.takes_label and model.num_classes > 0

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.core.bundle import Bundle, load
 from models.core.diffusion import DiffusionModel
 from models.core.likelihood import Likelihood
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.ood import SCORES
 from training.calibrate import columns, scores
 from training.data import load_test
@@ -29,7 +29,7 @@ class Shipped(NamedTuple):
     """A bundle, its model, and test events that it has not seen."""
 
     bundle: Bundle
-    model: GenerativeModel
+    model: Servable
     x: np.ndarray
     whole: bool
     """Whether x is all of the test split."""

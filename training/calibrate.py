@@ -8,7 +8,7 @@ from rich.progress import track
 from torch import Tensor
 
 from models.core.conformal import Calibration, Reference
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.noise import row_seeds
 from models.core.ood import SCORES
 from models.core.operation import Rows, concat, run
@@ -18,7 +18,7 @@ _BATCH = 250
 
 
 @torch.no_grad()
-def columns(model: GenerativeModel, operation: str, x: np.ndarray) -> Rows:
+def columns(model: Servable, operation: str, x: np.ndarray) -> Rows:
     """The result of an operation with its default params on the events of a split (N, ...)."""
     found = model.operations()[operation]
     return columns_at(model, operation, x, found.default_params)
@@ -26,7 +26,7 @@ def columns(model: GenerativeModel, operation: str, x: np.ndarray) -> Rows:
 
 @torch.no_grad()
 def columns_at(
-    model: GenerativeModel, operation: str, x: np.ndarray, params: Any, batch: int = _BATCH
+    model: Servable, operation: str, x: np.ndarray, params: Any, batch: int = _BATCH
 ) -> Rows:
     """The same with other params; the seeds are those of a request with seed 0."""
     found = model.operations()[operation]
@@ -42,14 +42,14 @@ def columns_at(
     return concat(parts)
 
 
-def scores(model: GenerativeModel, name: str, x: np.ndarray, reference: Reference = 0.0) -> Tensor:
+def scores(model: Servable, name: str, x: np.ndarray, reference: Reference = 0.0) -> Tensor:
     """One OOD score, higher = stranger. Shapes: (N, ...) -> (N,)."""
     score = SCORES[name]
     return score.compute(columns(model, score.operation, x), reference)
 
 
 def calibrate(
-    model: GenerativeModel, names: tuple[str, ...], calibration: Split, validation: Split
+    model: Servable, names: tuple[str, ...], calibration: Split, validation: Split
 ) -> dict[str, Calibration]:
     """Calibrations by score. The reference comes from the validation split, so that calibration
     images and later ones are scored by the same fixed rule."""

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import torch
@@ -17,11 +17,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from models.core import screen_config
 from models.core.conformal import Calibration, Reference
 from models.core.families import family
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.ood import SCORES
 from models.core.preprocess import Preprocessing
+from models.core.screen import Screen
 
 FORMAT = 1
 _LARGE = 256  # numbers; halving fewer saves nothing
@@ -43,6 +45,7 @@ class Bundle:
 
     name: str
     family: str
+    """The file of the family; of a screen, the kind."""
     config: dict[str, Any]
     weights: dict[str, Tensor]
     preprocessing: Preprocessing | None
@@ -57,14 +60,14 @@ class Bundle:
     provenance: dict[str, str] = field(default_factory=dict)
     graphs: dict[str, bytes] = field(default_factory=dict)
     """ONNX models by graph name."""
+    kind: Literal["model", "screen"] = "model"
     version: str = ""
     """Hash of all of the above, set by `save` and `load`."""
 
-    def build(self) -> GenerativeModel:
-        """The model with its weights, in eval mode, on the CPU."""
-        module = family(self.family)
+    def build(self) -> Servable:
+        """The model with its weights, in eval mode, on the CPU. Raises BundleError."""
         try:
-            model: GenerativeModel = module.Model(module.Config(**self.config))
+            model = self._empty()
             model.load_state_dict(self.weights)
         except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise BundleError(
@@ -72,11 +75,18 @@ class Bundle:
             ) from error
         return model.eval().requires_grad_(False)
 
+    def _empty(self) -> Servable:
+        if self.kind == "screen":
+            return Screen(screen_config.Config(**self.config))
+        module = family(self.family)
+        model: Servable = module.Model(module.Config(**self.config))
+        return model
+
 
 def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Large weights in half precision; log Z, biases and statistics of columns keep theirs."""
     return {
-        name: w.half() if w.is_floating_point() and w.numel() >= _LARGE else w
+        name: w.half() if w.dtype == torch.float32 and w.numel() >= _LARGE else w
         for name, w in weights.items()
     }
 
@@ -98,6 +108,7 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
     description = {
         "format": FORMAT,
         "name": bundle.name,
+        "kind": bundle.kind,
         "family": bundle.family,
         "config": bundle.config,
         "preprocessing": bundle.preprocessing and asdict(bundle.preprocessing),
@@ -165,6 +176,7 @@ def load(url: str | Path) -> Bundle:
             metrics=text["metrics"],
             provenance=text["provenance"],
             graphs={Path(n).stem: data for n, data in files.items() if n.endswith(".onnx")},
+            kind=_kind(text.get("kind", "model")),
             version=hashlib.sha256(raw).hexdigest()[:12],
         )
     except SafetensorError as error:
@@ -190,6 +202,14 @@ def _calibration(name: str, tensors: Mapping[str, Tensor], value: Any) -> Calibr
     return Calibration(
         tensors[name], reference, tensors.get(f"{name}.z"), tensors.get(f"{name}.category")
     )
+
+
+def _kind(text: str) -> Literal["model", "screen"]:
+    if text == "model":
+        return "model"
+    if text == "screen":
+        return "screen"
+    raise BundleError(f"{_DESCRIPTION}: kind {text!r}, accepted are model and screen")
 
 
 def _preprocessing(text: dict[str, Any] | None) -> Preprocessing | None:

@@ -1,4 +1,4 @@
-"""A density that declares what it can do and what its numbers mean."""
+"""What is served and what is trained: models that declare what they can do."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -16,15 +16,14 @@ Backend = Callable[..., tuple[Tensor, ...]]
 """Another way to run one of a model's graphs: the same tensors in, the same tensors out."""
 
 
-class GenerativeModel(nn.Module, ABC):
-    """A density over events x: images (C, H, W) in [0, 1], or vectors (D,).
+class Servable(nn.Module, ABC):
+    """What can be asked about events x: images (C, H, W) in [0, 1], or vectors (D,).
 
-    A family is one file with a `Config`, whose defaults are tiny, a `Model(config)`, and its
-    operations. Shape letters: B rows, C H W image, D event size, K classes.
+    Shape letters: B rows, C H W image, D event size, K classes.
     """
 
-    likelihood: Likelihood
-    """What the number is that log_likelihood gives by default."""
+    likelihood: Likelihood | None = None
+    """What the number is that log_likelihood gives by default; None without one."""
     event_shape: tuple[int, ...]
     latent_shape: tuple[int, ...] | None = None
     """Of z, for models that encode and decode."""
@@ -46,20 +45,12 @@ class GenerativeModel(nn.Module, ABC):
         """Event size D."""
         return int(torch.Size(self.event_shape).numel())
 
-    def initialise(self, x: Tensor) -> None:
-        """Set what depends on the data before training. Shapes: x (N, *event), train split."""
-        return
-
-    @abstractmethod
-    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The training objective. Shapes: x (B, *event), y (B,) int64 -> (B,), in nats."""
-
     @abstractmethod
     def operations(self) -> Mapping[str, Operation[Any]]:
-        """What this model can serve: sample, log_likelihood, energy, classify, ..."""
+        """What can be served: sample, log_likelihood, energy, classify, ..."""
 
     def graphs(self) -> Mapping[str, Graph]:
-        """Pure tensor functions of this model that may be exported and run elsewhere."""
+        """Pure tensor functions that may be exported and run elsewhere."""
         return {}
 
     def use(self, name: str, backend: Backend | None) -> None:
@@ -73,3 +64,25 @@ class GenerativeModel(nn.Module, ABC):
         """The outputs of graph `name`, by the backend in use."""
         backend = self._backends.get(name)
         return backend(*tensors) if backend else self.graphs()[name].function(*tensors)
+
+    def settle(self) -> None:
+        """Adapt to the backends in use, once they are chosen."""
+        return
+
+
+class GenerativeModel(Servable):
+    """A density over events that declares what it can do.
+
+    A family is one file with a `Config`, whose defaults are tiny, a `Model(config)`, and its
+    operations.
+    """
+
+    likelihood: Likelihood
+
+    def initialise(self, x: Tensor) -> None:
+        """Set what depends on the data before training. Shapes: x (N, *event), train split."""
+        return
+
+    @abstractmethod
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The training objective. Shapes: x (B, *event), y (B,) int64 -> (B,), in nats."""

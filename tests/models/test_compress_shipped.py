@@ -11,7 +11,7 @@ import torch
 
 from models.core.bundle import load
 from models.core.coding import SEGMENT
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.operation import NoParams, Rows, run
 from tests.models.cases import in_company, rows_at
 from training.calibrate import columns
@@ -23,7 +23,7 @@ DIGITS = [path for path in sorted((ROOT / "bundles").iterdir()) if path.name.end
 
 
 @cache
-def _shipped(path: Path) -> tuple[GenerativeModel, torch.Tensor]:
+def _shipped(path: Path) -> tuple[Servable, torch.Tensor]:
     """A model, and test images in segments."""
     bundle = load(path)
     form, source = bundle.preprocessing, path.name.partition("_")[2].removesuffix("-binary")
