@@ -91,7 +91,7 @@ def _naive(model: Model, rows: Rows, num_pixels: int) -> Tensor:
     label = torch.full((x.shape[0],), -1)
     for place in range(num_pixels):
         row, column = divmod(place, width)
-        params = model.net(2 * x[:, 0] - 1, label)[:, row, column]
+        params = model.net(2 * x - 1, label)[:, 0, row, column]
         level = model.output.sample(params, rows["u"][:, place], rows["temperature"])
         x[:, 0, row, column] = model.grid.values(level)
     return x

@@ -1,5 +1,7 @@
 """Gated PixelCNN: an image's probability as a product over its pixels in raster order.
 
+A pixel of three colours is a product over these, each given the ones before it.
+
 Van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders", arXiv:1606.05328;
 masked convolutions: van den Oord et al. 2016, arXiv:1601.06759.
 """
@@ -31,7 +33,7 @@ class Config:
 
     event_shape: tuple[int, ...] = (1, 4, 4)
     num_levels: int = 4
-    """Grey levels."""
+    """Of grey, or of each colour."""
     output: OutputName = "categorical"
     num_components: int = 5
     """Of the logistic mixture."""
@@ -62,10 +64,13 @@ class Model(GenerativeModel):
     grid: Grid
 
     def __init__(self, config: Config) -> None:
-        """Raises ValueError if the events are not images of one channel and discrete levels."""
+        """Raises ValueError if the events are not images, grey or in colour, of discrete levels."""
         super().__init__()
-        if len(config.event_shape) != 3 or config.event_shape[0] != 1:
-            raise ValueError(f"event_shape {config.event_shape}: accepted is (1, H, W)")
+        if len(config.event_shape) != 3 or config.event_shape[0] not in (1, 3):
+            raise ValueError(
+                f"event_shape {config.event_shape}: accepted are (1, H, W) and (3, H, W)"
+            )
+        num_colours, height, width = config.event_shape
         grid = grid_of(config.event_shape, config.num_levels)
         assert grid is not None, "images are refused without levels"
         if not 0 <= config.dropout < 1:
@@ -78,7 +83,7 @@ class Model(GenerativeModel):
         self.num_classes = config.num_classes if config.conditional else 0
         self.output = output(config.output, config.num_levels, config.num_components)
         self.net = CachedPixelNet(
-            (config.event_shape[1], config.event_shape[2]),
+            (height, width),
             self.output.num_params,
             channels=config.channels,
             num_layers=config.num_layers,
@@ -89,6 +94,7 @@ class Model(GenerativeModel):
             dropout=config.dropout,
             num_classes=self.num_classes,
             coordinates=config.coordinates,
+            num_colours=num_colours,
         )
         self.law = PixelLaw(self.net, self.output, grid)
         self._graphs = self._build_graphs()
@@ -96,7 +102,7 @@ class Model(GenerativeModel):
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """-log p(x given y), some labels dropped while training.
 
-        Shapes: x (B, 1, H, W), y (B,) int64 -> (B,), nats.
+        Shapes: x (B, C, H, W), y (B,) int64 -> (B,), nats.
         """
         label = y if self.num_classes else None
         if label is not None and self.training:
@@ -107,7 +113,7 @@ class Model(GenerativeModel):
     def log_prob(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Of the nearest grid values, given a label or (-1) none.
 
-        Shapes: x (B, 1, H, W), label (B,) -> (B,), nats.
+        Shapes: x (B, C, H, W), label (B,) -> (B,), nats.
         """
         if not self.num_classes:
             return self.law.log_prob(x)
@@ -138,8 +144,8 @@ class Model(GenerativeModel):
             takes_label=self.num_classes > 0,
             likelihood=self.likelihood,
         )
-        _, height, width = self.event_shape
-        codec = PixelCodec(self.net, self.output, self.grid, (height, width))
+        num_colours, height, width = self.event_shape
+        codec = PixelCodec(self.net, self.output, self.grid, (num_colours, height, width))
         return {
             "sample": PixelSample(self, self.net, self.config.temperature),
             "log_likelihood": log_likelihood,

@@ -21,7 +21,8 @@ def pixelcnn(**config: Any) -> Model:
     return model.double()
 
 
-def every_image(shape: tuple[int, int], num_levels: int) -> Tensor:
-    """All images on a grid of levels. -> (num_levels ** (H W), 1, H, W)."""
-    levels = torch.tensor(list(product(range(num_levels), repeat=shape[0] * shape[1])))
-    return (levels.double() / (num_levels - 1)).view(-1, 1, *shape)
+def every_image(shape: tuple[int, int], num_levels: int, num_colours: int = 1) -> Tensor:
+    """All images on a grid of levels. -> (num_levels ** (K H W), K, H, W)."""
+    size = num_colours * shape[0] * shape[1]
+    levels = torch.tensor(list(product(range(num_levels), repeat=size)))
+    return (levels.double() / (num_levels - 1)).view(-1, num_colours, *shape)

@@ -27,6 +27,11 @@ SHARP: dict[str, dict[str, Any]] = {
     "pixelcnn": {},
     "pixelcnn.binary": {"num_levels": 2, "output": "bernoulli", "num_classes": 0},
     "pixelcnn.grey": {"num_levels": 256, "output": "logistic_mixture", "event_shape": (1, 3, 5)},
+    "pixelcnn.colour": {
+        "num_levels": 256,
+        "output": "logistic_mixture",
+        "event_shape": (3, 2, 3),
+    },
 }
 """Configs that between them reach every branch of the two sequential codecs."""
 

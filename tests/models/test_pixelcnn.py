@@ -25,7 +25,9 @@ def influence(model: Model, shape: tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(shape, generator=generator, dtype=torch.float64)
     label = torch.zeros(1, dtype=torch.int64)
-    jacobian = torch.autograd.functional.jacobian(lambda one: model.net(one[None], label)[0], x)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda one: model.net(one[None, None], label)[0, 0], x
+    )
     size = shape[0] * shape[1]
     return jacobian.abs().sum(2).view(size, size)
 
@@ -93,7 +95,7 @@ def test_log_prob_is_the_sum_over_pixels_given_the_drawn_ones(output: str) -> No
     total = torch.zeros(4, dtype=torch.float64)
     for place in range(15):
         drawn = torch.where(torch.arange(15) < place, x.flatten(1), 0.3).view_as(x)
-        params = model.net(2 * drawn[:, 0] - 1, label).flatten(1, 2)[:, place]
+        params = model.net(2 * drawn - 1, label).flatten(1, 3)[:, place]
         total += model.output.log_probs(params).gather(1, levels[:, place : place + 1])[:, 0]
     torch.testing.assert_close(model.log_prob(x, label), total, atol=1e-10, rtol=0)
 
@@ -117,8 +119,8 @@ def test_the_coordinates_are_seen() -> None:
     """Of a constant image, pixels that see no border differ only by where they are."""
     for coordinates in (False, True):
         model = pixelcnn(event_shape=(1, 9, 15), num_layers=1, coordinates=coordinates)
-        x, label = torch.zeros(1, 9, 15, dtype=torch.float64), torch.tensor([-1])
-        inner = model.net(x, label)[0, 5:, 5:-5]
+        x, label = torch.zeros(1, 1, 9, 15, dtype=torch.float64), torch.tensor([-1])
+        inner = model.net(x, label)[0, 0, 5:, 5:-5]
         same = inner - inner[:1, :1]
         differ = float(same.abs().max()) > 1e-3
         assert differ == coordinates
@@ -192,7 +194,7 @@ def test_dilations_take_turns() -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"event_shape": (3, 4, 4)}, r"event_shape .* accepted is \(1, H, W\)"),
+        ({"event_shape": (2, 4, 4)}, r"event_shape .* accepted are \(1, H, W\) and \(3, H, W\)"),
         ({"event_shape": (16,)}, "event_shape"),
         ({"num_levels": 0}, "num_levels 0: accepted are 2"),
         ({"num_levels": 1}, "num_levels 1"),

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 CONFIGS: dict[str, dict[str, Any]] = {
     "labels": {"event_shape": (1, 4, 5), "num_levels": 4},
     "binary": {"event_shape": (1, 4, 5), "num_levels": 2, "output": "bernoulli", **PLAIN},
+    "colour": {"event_shape": (3, 2, 3), "num_levels": 256, "output": "logistic_mixture"},
     "mixture": {"event_shape": (1, 3, 4), "num_levels": 256, "output": "logistic_mixture", **PLAIN},
 }
 
@@ -59,13 +60,14 @@ def test_log_prob_is_that_of_torch_also_in_the_tails(name: str) -> None:
     assert float(expected.min()) < -150
 
 
-def test_the_sampler_draws_the_same_with_its_graphs_exported() -> None:
-    model, _ = exported("labels", "row")
+@pytest.mark.parametrize("name", ["labels", "colour"])
+def test_the_sampler_draws_the_same_with_its_graphs_exported(name: str) -> None:
+    model, _ = exported(name, "row")
     inputs = {"seed": row_seeds(0, 6), "label": torch.arange(6) % 4 - 1}
     operation, params = model.operations()["sample"], PixelSampleParams(20.0)
     expected = run(operation, inputs, params)["x"]
     for graph in operation.graphs:
-        model.use(graph, exported("labels", graph)[1])
+        model.use(graph, exported(name, graph)[1])
     try:
         found = run(operation, inputs, params)["x"]
     finally:

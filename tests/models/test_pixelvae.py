@@ -60,7 +60,7 @@ def test_every_pixel_sees_the_latents_and_earlier_pixels_in_reach() -> None:
     z, label = latents_of(model, 1).double()[0], torch.tensor([-1])
 
     def params(x: Tensor, z: Tensor) -> Tensor:
-        return model.net(x[None], label, model.features(z[None]))[0].flatten()
+        return model.net(x[None, None], label, model.features(z[None])).flatten()
 
     of_x, of_z = torch.autograd.functional.jacobian(params, (x, z))
     assert bool((of_z.abs().amax(1) > 1e-6).all())
@@ -84,9 +84,9 @@ def test_both_stacks_of_every_layer_see_the_feature_maps(stack: str) -> None:
                 layer.given.weight.zero_()
             if (i, stack) != (kept, "left"):
                 layer.left.weight[:, -model.net.num_features :] = 0
-        x, label = torch.zeros(2, 4, 4, dtype=torch.float64), torch.tensor([-1, -1])
+        x, label = torch.zeros(2, 1, 4, 4, dtype=torch.float64), torch.tensor([-1, -1])
         first, second = model.net(x, label, model.features(latents_of(model, 2).double()))
-        assert float((first - second).abs().amax(2).min()) > 1e-6
+        assert float((first - second).abs().amax(3).min()) > 1e-6
 
 
 def test_a_network_without_maps_has_no_weights_for_them() -> None:

@@ -25,7 +25,7 @@ def naive(model: Model, seed: Tensor, z: Tensor, temperature: float) -> Tensor:
     x, label = z.new_zeros(len(z), *model.event_shape), torch.full((len(z),), -1)
     hot = torch.full((len(z),), temperature)
     for place in range(model.num_dims):
-        params = model.net(2 * x[:, 0] - 1, label, model.features(z))
+        params = model.net(2 * x - 1, label, model.features(z))[:, 0]
         params = params[:, place // width, place % width]
         value = model.grid.values(model.output.sample(params, u[:, place], hot))
         x[:, 0, place // width, place % width] = value.to(x.dtype)
@@ -70,14 +70,14 @@ def test_decoding_and_reconstructing_draw_given_their_latents(config: dict[str, 
 def test_the_cached_network_gives_the_numbers_of_the_whole_one(config: dict[str, Any]) -> None:
     """Of rows that are each at another pixel: row i of the table is i image rows behind."""
     model = pixelvae(event_shape=(1, 6, 5), **config)
-    x = 2 * events_of(model, 3)[:, 0].double() - 1
+    x = 2 * events_of(model, 3).double() - 1
     label, features = torch.full((3,), -1), model.features(latents_of(model, 3).double())
-    expected = model.net(x, label, features)
+    expected = model.net(x, label, features)[:, 0]
     for apart in range(3):
         above, left = model.net.empty(3)
         for start in range(6):
             row = (start - apart * torch.arange(3)).clamp(min=0)
-            drawn = torch.where(torch.arange(6)[:, None] < row[:, None, None], x, 0.7)
+            drawn = torch.where(torch.arange(6)[:, None] < row.view(3, 1, 1, 1), x, 0.7)
             begun = model.net.begin_row(above, drawn, row, label, features)
             above = torch.where((row > 0)[:, None, None, None], begun, model.net.empty(3)[0])
             if start == 0 or bool((row == 0).any()):
@@ -86,10 +86,11 @@ def test_the_cached_network_gives_the_numbers_of_the_whole_one(config: dict[str,
             left = torch.zeros_like(left)
             for column in range(5):
                 at = torch.full((3,), column)
-                params, left = model.net.pixel(above, left, drawn, row, at, label, features)
+                h, left = model.net.pixel(above, left, drawn, row, at, label, features)
+                params = model.net.head(h, torch.zeros(3, 1))[:, 0]
                 truth = expected[torch.arange(3), row, column]
                 torch.testing.assert_close(params, truth, atol=1e-10, rtol=0)
-                drawn[torch.arange(3), row, column] = x[torch.arange(3), row, column]
+                drawn[torch.arange(3), 0, row, column] = x[torch.arange(3), 0, row, column]
 
 
 @pytest.mark.parametrize("name", ["sample", "reconstruct"])
@@ -138,10 +139,8 @@ def chi_square(count: Tensor, probability: Tensor) -> float:
 def test_images_given_latents_are_as_frequent_as_they_are_probable(temperature: float) -> None:
     model, images, num = pixelvae(event_shape=(1, 2, 2)), every_image((2, 2), 2), 4000
     z = latents_of(model, 1).double()
-    params = model.net(
-        2 * images[:, 0] - 1, torch.full((16,), -1), model.features(z.expand(16, -1))
-    )
-    log_probs = (model.output.log_probs(params).flatten(1, 2) / temperature).log_softmax(-1)
+    params = model.net(2 * images - 1, torch.full((16,), -1), model.features(z.expand(16, -1)))
+    log_probs = (model.output.log_probs(params).flatten(1, 3) / temperature).log_softmax(-1)
     levels = model.grid.levels(images).flatten(1)
     probability = log_probs.gather(2, levels[:, :, None]).sum((1, 2)).exp()
     inputs = {"seed": row_seeds(1, num), "z": z.expand(num, -1)}
