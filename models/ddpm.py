@@ -16,6 +16,7 @@ from models.core.diffusion import DiffusionModel
 from models.core.diffusion_likelihood import DiffusionLogLikelihood
 from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
 from models.core.diffusion_samplers import SamplerName, SpacingName
+from models.core.diffusion_scores import Denoise
 from models.core.operation import Operation
 from models.core.schedule import Schedule, ScheduleName
 from models.core.unet import UNet
@@ -117,4 +118,5 @@ class Model(DiffusionModel):
             "sample": DiffusionSample(self, defaults),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
+            "denoise": Denoise(self),
         }

@@ -18,6 +18,7 @@ from models.core.compress_operations import compression
 from models.core.density import EnergyOf
 from models.core.graphs import Graph
 from models.core.grid import Grid, grid_of
+from models.core.input_complexity import InputComplexity
 from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from models.core.operation import OneShot, Operation, Rows
@@ -150,6 +151,7 @@ class Model(GenerativeModel):
             "sample": PixelSample(self, self.net, self.config.temperature),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
+            "input_complexity": InputComplexity(log_likelihood, self.grid),
             **compression(self, codec),
         }
 

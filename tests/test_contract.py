@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from models.core.coding import SEGMENT, code_width
+from models.core.diffusion_scores import ERROR_SIGMAS, NUM_NORMS
+from models.core.energy import EnergyModel
 from models.core.likelihood import Likelihood
 from models.core.operation import concat, num_rows
 from tests.models.cases import (
@@ -78,7 +80,12 @@ def test_results_are_what_was_declared(case: Case) -> None:
         "x": model.event_shape,
         "z": model.latent_shape or (),
         "num_bytes": (),
+        **dict.fromkeys(("grad_norm", "code_bits"), ()),
+        "noise_norms": (NUM_NORMS,),
+        "noise_errors": (ERROR_SIGMAS.stop - ERROR_SIGMAS.start,),
     }
+    if isinstance(model, EnergyModel):
+        shapes["features"] = (model.config.hidden,)
     if case.name in ("compress", "decompress"):
         shapes["code"] = (code_width(model),)
         shapes["x"] = (SEGMENT, *model.event_shape)

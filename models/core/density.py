@@ -9,10 +9,8 @@ from models.core.operation import Operation, Rows
 P = TypeVar("P")
 
 
-class EnergyOf(Operation[P]):
-    """energy = -log_prob, by the very program that computes log_prob."""
-
-    outputs = ("energy",)
+class Around(Operation[P]):
+    """Another program inside, whose result a subclass changes."""
 
     def __init__(self, log_likelihood: Operation[P]) -> None:
         self.inner = log_likelihood
@@ -45,6 +43,15 @@ class EnergyOf(Operation[P]):
 
     def step(self, rows: Rows) -> Rows:
         return self.inner.step(rows)
+
+    def finish(self, rows: Rows) -> Rows:
+        return self.inner.finish(rows)
+
+
+class EnergyOf(Around[P]):
+    """energy = -log_prob, by the very program that computes log_prob."""
+
+    outputs = ("energy",)
 
     def finish(self, rows: Rows) -> Rows:
         result = dict(self.inner.finish(rows))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from models.core.energy_scores import Features, GradientNorm
 from models.core.graphs import Graph
 from models.core.langevin import Langevin
 from models.core.likelihood import Likelihood, log_cell_volume
@@ -109,11 +110,18 @@ class EnergyModel(GenerativeModel):
             "energy_grad": Graph(
                 self._energy_and_grad, ("x", "mask"), ("energy", "grad"), (x, mask)
             ),
+            "features": Graph(self._features, ("x",), ("logits", "energy", "features"), (x,)),
         }
 
     def _logits_and_energy(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.logits(x)
         return logits, -logits.logsumexp(1)
+
+    def _features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, and what the last layer sees (B, hidden), in one pass."""
+        hidden = self.net.hidden(x)
+        logits = self.net.outputs(hidden).float()
+        return logits, -logits.logsumexp(1), hidden.float()
 
     def _energy_and_grad(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The energy over the classes that `mask` allows, and its gradient in x."""
@@ -130,6 +138,8 @@ class EnergyModel(GenerativeModel):
             "sample": Langevin(self),
             "log_likelihood": EnergyLikelihood(self),
             "energy": self._one_shot(self._energy_rows, ("energy",)),
+            "features": Features(self),
+            "gradient_norm": GradientNorm(self),
         }
 
     def _one_shot(

@@ -35,7 +35,17 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(2 * x - 1))
+        return self.outputs(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last layer sees. Shapes: (B, C, H, W) in [0, 1] -> (B, hidden)."""
+        seen: Tensor = self.head[:-1](self.features(2 * x - 1))
+        return seen
+
+    def outputs(self, hidden: Tensor) -> Tensor:
+        """The last layer. Shapes: (B, hidden) -> (B, num_outputs)."""
+        found: Tensor = self.head[-1](hidden)
+        return found
 
 
 def count_parameters(module: nn.Module) -> int:

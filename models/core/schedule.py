@@ -60,6 +60,21 @@ class Schedule:
         """
         return self.log_alpha_bar(t) - self.beta_bar(t).log()
 
+    def time_of(self, sigma: Tensor) -> Tensor:
+        """When the noise is sigma = beta_bar / alpha_bar times the data.
+
+        Shapes: (B,) from 0 -> float64 (B,) in [0, T]. Raises ValueError beyond the last time's.
+        """
+        wanted = -0.5 * torch.log1p(sigma.double().square())
+        table = self._log_alpha_bar
+        if bool((wanted < table[-1]).any()):
+            raise ValueError(
+                f"sigma {float(sigma.max()):.4g}: accepted are 0 to "
+                f"{math.sqrt(math.expm1(-2 * float(table[-1]))):.4g}"
+            )
+        after = torch.searchsorted(-table, -wanted).clamp(min=1)
+        return after - (wanted - table[after]) / (table[after - 1] - table[after])
+
     def _place(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The whole time before t, below T, and how far beyond it t is."""
         t = t.double().cpu()
