@@ -16,7 +16,7 @@ from models.core import fixed_point
 from models.core.coding_tables import cumulative, interval
 from models.core.entropy import TOTAL, Reader, Writer
 from models.core.grid import Grid
-from models.core.model import GenerativeModel
+from models.core.model import Servable
 from models.core.operation import Rows
 from models.core.outputs import Output
 
@@ -29,7 +29,7 @@ def backend_id() -> str:
     return fixed_point.backend_id()
 
 
-def code_width(model: GenerativeModel) -> int:
+def code_width(model: Servable) -> int:
     """The most bytes that a segment of this model's events takes: the width of column code.
 
     Raises ValueError if the events are continuous.
