@@ -52,28 +52,29 @@ class PixelCodec(SequentialCodec):
     def sequential(
         self, kept: Rows, levels: Tensor, step: Tensor, order: Tensor
     ) -> tuple[Tensor, Rows]:
+        above, left, h = kept["above"], kept["left"], kept["h"]
         x, label = self._seen(levels), _no_label(levels)
         num_colours, _, width = self.shape
         pixel, colour = step // num_colours, (step % num_colours).to(x.device)
         row, column = (part.to(x.device) for part in (pixel // width, pixel % width))
-        changed = {name: kept[name] for name in ("above", "left", "h")}
+        changed: Rows = {}
         # Asked on the CPU, where the column step stays, so that no device is waited for.
         begin = (step % (num_colours * width) == 0).nonzero()[:, 0].to(x.device)
         if len(begin):
-            started = (part[begin] for part in (changed["above"], x, row, label))
-            renewed = self._twin.begin_row(*started)
-            changed["above"] = changed["above"].index_copy(0, begin, renewed)
-            changed["left"] = changed["left"].index_fill(0, begin, 0.0)
+            started = (part[begin] for part in (above, x, row, label))
+            above = changed["above"] = above.index_copy(0, begin, self._twin.begin_row(*started))
+            left = changed["left"] = left.index_fill(0, begin, 0.0)
         begin = (step % num_colours == 0).nonzero()[:, 0].to(x.device)
-        if len(begin):
-            parts = (changed["above"], changed["left"], x, row, column, label)
-            # Mostly all rows are at their first colour, or none: no copy then of what is large.
-            some = parts if len(begin) == len(step) else tuple(part[begin] for part in parts)
-            h, left = self._twin.pixel(*some)
-            changed["left"] = changed["left"].index_copy(0, begin, left)
-            changed["h"] = changed["h"].index_copy(0, begin, h)
+        if len(begin) == len(step):  # mostly, or none is: events of a segment keep in step
+            h, left = self._twin.pixel(above, left, x, row, column, label)
+            changed |= {"h": h, "left": left}
+        elif len(begin):
+            parts = (part[begin] for part in (above, left, x, row, column, label))
+            found = zip((h, left), self._twin.pixel(*parts), strict=True)
+            h, left = (whole.index_copy(0, begin, part) for whole, part in found)
+            changed |= {"h": h, "left": left}
         each = torch.arange(len(levels), device=x.device)
-        params = self._twin.head(changed["h"], x[each, :, row, column])[each, colour]
+        params = self._twin.head(h, x[each, :, row, column])[each, colour]
         return params, changed
 
     def _seen(self, levels: Tensor) -> Tensor:
