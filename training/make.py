@@ -46,14 +46,8 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     """The finished bundle's folder. Raises DataError for bad data, Diverged if training fails."""
     form = recipe.form
     data = load(recipe.dataset, invert=recipe.invert, **form)
-    torch.manual_seed(recipe.seed)
-    model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
     folder = runs / name
-    _usable(model, recipe)
-    _same_settings(folder, recipe)
-    state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])
-    model.eval().requires_grad_(False)
-    bundles.half_rounded(model)
+    model, state = trained(recipe, data, folder)
     others = {
         other: load_test(other, invert=invert, limit=_OTHERS, **form)
         for other, invert in recipe.ood_sets.items()
@@ -76,7 +70,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
         calibrations=calibrations,
         calibration_source=f"{len(data.splits['calibration']):,} held-out {things} of {data.name}",
         metrics=metrics,
-        provenance=_provenance(recipe, data, command),
+        provenance=provenance_of(recipe, data, command),
         graphs={
             graph: export(function)
             for graph, function in model.graphs().items()
@@ -103,6 +97,22 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     if (log := report.curves(folder / "log" / "metrics.csv")) is not None:
         extras["report/training.png"] = log
     return bundles.save(bundle, out / name, extras)
+
+
+def trained(recipe: Recipe, data: Dataset, folder: Path) -> tuple[GenerativeModel, RunState]:
+    """The model, its weights as they will be stored; goes on where a run in `folder` was cut off.
+
+    Raises ValueError for params that the model refuses and runs with other settings, Diverged if
+    training fails.
+    """
+    torch.manual_seed(recipe.seed)
+    model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
+    _usable(model, recipe)
+    _same_settings(folder, recipe)
+    state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])
+    model.eval().requires_grad_(False)
+    bundles.half_rounded(model)
+    return model, state
 
 
 def _metrics(
@@ -161,12 +171,14 @@ def _of_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _provenance(recipe: Recipe, data: Dataset, command: str) -> dict[str, str]:
+def provenance_of(recipe: Recipe, data: Dataset, command: str) -> dict[str, str]:
+    """Where a bundle comes from, as its `provenance`."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     return {
         "dataset": data.source,
+        "dataset_name": data.name,
         "split": data.split_rule,
         "command": command,
         "commit": commit or "unknown",

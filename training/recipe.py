@@ -14,6 +14,9 @@ from models.core.operation import Operation
 from training.data import Dataset
 from training.objective import MeanLoss, Objective
 
+SCREENS = "screen_"
+"""How recipes begin that put trained models together; see `training.screen_recipe`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -119,7 +122,8 @@ class Recipe:
 def recipes() -> tuple[str, ...]:
     """Names of all recipes, as the command takes them."""
     folder = Path(__file__).parent / "recipes"
-    return tuple(sorted(_title(p.stem) for p in folder.glob("*.py") if p.stem != "__init__"))
+    stems = (p.stem for p in folder.glob("*.py") if not p.stem.startswith(("__", SCREENS)))
+    return tuple(sorted(_title(stem) for stem in stems))
 
 
 def recipe(name: str) -> Recipe:

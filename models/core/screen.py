@@ -14,7 +14,7 @@ from models.core.ood import SCORES, Score
 from models.core.operation import Operation, Rows, concat, run
 from models.core.screen_config import Component, Config, model_of
 from models.core.screening import Screening
-from models.core.zvalues import z_value
+from models.core.zvalues import fit_knots, z_value
 
 CHUNK = 8
 """Rows that the parts see at once: every size up to it is checked when a screen settles."""
@@ -130,6 +130,12 @@ class Screen(Servable):
         """Shapes: (B, J) -> (B, J) float64."""
         pairs = zip(scores.unbind(1), self.knots, strict=True)
         return torch.stack([z_value(s, k, self.config.num_fitted) for s, k in pairs], 1)
+
+    def fit_knots(self, scores: Tensor) -> None:
+        """Set what z-values are measured by. Shapes: raw scores (N, J) of `num_fitted` images."""
+        assert len(scores) == self.config.num_fitted, "the config says how many are fitted"
+        knots = [fit_knots(column, self.config.num_knots) for column in scores.unbind(1)]
+        self.knots.copy_(torch.stack(knots))
 
     def _needed(self, name: str) -> list[Operation[Any]]:
         """Those that are run here, and the one that says the class."""

@@ -1,0 +1,23 @@
+"""The screen of Fashion-MNIST, the default of /ood_score."""
+
+from models.core.screen_config import Component
+from training.screen_recipe import ScreenRecipe
+
+RECIPE = ScreenRecipe(
+    parts={
+        "position": "pixelcnn_fashion-mnist",
+        "local": "pixelcnn_fashion-mnist-local",
+        "denoiser": "ddpm_fashion-mnist-small",
+        "classifier": "jem_fashion-mnist-classifier",
+    },
+    components=(
+        Component(score="ic", part="position"),
+        Component(score="llr_local", part="position", background="local"),
+        Component(score="score_norms", part="denoiser"),
+        Component(score="recon", part="denoiser"),
+        Component(score="energy", part="classifier"),
+        Component(score="feature_residual", part="classifier"),
+    ),
+    classifier="classifier",
+    screens=("jem_fashion-mnist",),
+)
