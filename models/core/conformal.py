@@ -13,7 +13,7 @@ Reference = float | Tensor
 """What a score compares with, fitted to data that are not in the calibration: a median, or (R,)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Scores of held-out in-distribution data; a new score is judged by its rank among them."""
 
@@ -60,27 +60,39 @@ class Calibration:
         below = torch.searchsorted(self.scores, score.float().nan_to_num(nan=math.inf))
         return (num - below + 1).double() / (num + 1)
 
-    def threshold(self, alpha: float) -> float:
-        """The score above which p_value <= alpha, in the score's unit.
+    @property
+    def num(self) -> int:
+        """N, the size of the calibration set."""
+        return len(self.scores)
+
+    def rank(self, alpha: float) -> int:
+        """The largest k with k / (N + 1) <= alpha: p-values up to that one are alarms.
 
         Raises ValueError if alpha lies outside (0, 1) or is below the smallest p-value that this
         many calibration points can give, 1 / (N + 1).
         """
-        num = len(self.scores)
-        smallest = 1 / (num + 1)
+        smallest = 1 / (self.num + 1)
         if not smallest <= alpha < 1:
             raise ValueError(
-                f"alpha {alpha} is out of reach: {num} calibration images allow "
+                f"alpha {alpha} is out of reach: {self.num} calibration images allow "
                 f"{smallest:.2g} <= alpha < 1"
             )
-        # p <= alpha means that at most k - 1 calibration scores are >= the score.
-        k = math.floor(alpha * (num + 1))
+        k = math.floor(alpha * (self.num + 1))
         # The product is rounded; p-values are quotients, so these decide.
-        if (k + 1) / (num + 1) <= alpha:
+        if (k + 1) / (self.num + 1) <= alpha:
             k += 1
-        elif k / (num + 1) > alpha:
+        elif k / (self.num + 1) > alpha:
             k -= 1
-        return float(self.scores[num - k])
+        return k
+
+    def cut(self, rank: int) -> float:
+        """The score above which p_value <= rank / (N + 1), for ranks from 1 to N."""
+        # p_value <= rank / (N + 1) means that at most rank - 1 scores are >= the new one.
+        return float(self.scores[self.num - rank])
+
+    def threshold(self, alpha: float) -> float:
+        """The score above which p_value <= alpha, in the score's unit. Raises as `rank` does."""
+        return self.cut(self.rank(alpha))
 
 
 def benjamini_hochberg(p_values: Tensor) -> Tensor:
