@@ -1,7 +1,7 @@
 """What an energy model or a classifier says of an image beside its energy: features and slopes.
 
 Wang et al. 2022, "ViM: out-of-distribution with virtual-logit matching", arXiv:2203.10807;
-Grathwohl et al. 2020, arXiv:1912.03263, section 5.3.2.
+Grathwohl et al. 2020, arXiv:1912.03263, section 5.3.3.
 """
 
 from typing import TYPE_CHECKING
@@ -134,7 +134,7 @@ ENERGY_SCORES: dict[str, Score] = {
         ("grad_norm",),
         "nats per unit of grey",
         "Norm of the energy's gradient in the image, small where mass is: approximate mass "
-        "(Grathwohl et al. 2020, arXiv:1912.03263, section 5.3.2), without their noise. Flat "
+        "(Grathwohl et al. 2020, arXiv:1912.03263, section 5.3.3), without their noise. Flat "
         "images far from all data can have small ones too.",
         lambda rows, _: rows["grad_norm"],
     ),

@@ -15,7 +15,7 @@ from models.core.operation import run
 from tests.models.tiny import events, random_energy_model
 from training.export import export
 
-NAMES = ("logits", "energy_grad")
+NAMES = ("logits", "energy_grad", "features")
 every_graph = pytest.mark.parametrize("name", NAMES)
 every_family = pytest.mark.parametrize("family", ["ebm", "jem"])
 
@@ -35,7 +35,7 @@ def exported(family: str, name: str) -> bytes:
 def arguments(model: EnergyModel, name: str, x: Tensor) -> tuple[Tensor, ...]:
     """What a graph takes: images, and for the gradient which class each row allows."""
     label = torch.arange(len(x)) % (model.num_classes + 1) - 1
-    return (x,) if name == "logits" else (x, class_mask(label, model.num_outputs))
+    return (x, class_mask(label, model.num_outputs)) if name == "energy_grad" else (x,)
 
 
 def assert_as_torch(family: str, name: str, x: Tensor) -> None:

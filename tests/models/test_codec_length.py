@@ -1,0 +1,119 @@
+"""The code by which images are called simple: it can be read back, and is as short as it should."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from models.core.codec_length import FILTERS, code_bits, codes, filtered
+from models.core.grid import Grid
+from models.core.input_complexity import InputComplexity
+from models.core.noise import row_seeds
+from models.core.operation import OneShot, Rows, run
+from tests.models.tiny import events_of, random_model
+
+
+def noise(*shape: int, top: int = 256, seed: int = 0) -> np.ndarray:
+    """Every level as likely."""
+    return np.random.default_rng(seed).integers(top, size=shape).astype(np.uint8)
+
+
+def smooth(height: int, width: int, channels: int) -> np.ndarray:
+    """A slope of other steepness in every direction and colour. -> (1, C, H, W)."""
+    row, column, colour = np.ogrid[:height, :width, :channels]
+    image = 3 * row + 5 * column * (1 + colour) + 40 * colour
+    return (image % 256).astype(np.uint8).transpose(2, 0, 1)[None]
+
+
+def decoded(code: bytes, channels: int, height: int, width: int) -> np.ndarray:
+    """The image of a code, a byte after the other as PNG readers do it. -> (C, H, W)."""
+    name, rows = FILTERS[code[0]], zlib.decompress(code[1:], -15)
+    stride = width * channels
+    assert len(rows) == height * stride
+    x = np.zeros((height + 1, stride + channels), dtype=int)
+    for i, left_over in enumerate(rows):
+        r, c = i // stride + 1, i % stride + channels
+        left, above, corner = x[r, c - channels], x[r - 1, c], x[r - 1, c - channels]
+        guesses = {"none": 0, "sub": left, "up": above, "average": (left + above) // 2}
+        if name == "paeth":
+            guess = left + above - corner
+            guesses[name] = min((left, above, corner), key=lambda v: abs(guess - v))
+        x[r, c] = (left_over + guesses[name]) % 256
+    image = x[1:, channels:].astype(np.uint8)
+    return image.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_filter_can_be_undone(channels: int) -> None:
+    image = np.concatenate([noise(1, channels, 5, 7), smooth(5, 7, channels)])
+    for index, left_over in enumerate(filtered(image)):
+        for row, expected in zip(left_over, image, strict=True):
+            deflate = zlib.compressobj(wbits=-15)
+            code = bytes([index]) + deflate.compress(row.tobytes()) + deflate.flush()
+            assert np.array_equal(decoded(code, channels, 5, 7), expected)
+
+
+def test_codes_give_the_images_back() -> None:
+    images = np.concatenate([noise(2, 3, 6, 9), smooth(6, 9, 3), np.full((1, 3, 6, 9), 7, "u1")])
+    for code, image in zip(codes(images), images, strict=True):
+        assert np.array_equal(decoded(code, 3, 6, 9), image)
+
+
+def test_the_shortest_of_all_filters_is_used() -> None:
+    bumpy = smooth(28, 28, 1) + noise(1, 1, 28, 28, top=3)
+    coarse = noise(1, 1, 28, 28, top=2) * 255
+    for image in (bumpy, coarse, smooth(28, 28, 3)):
+        ways = [zlib.compress(rows.tobytes(), 9, wbits=-15) for rows in filtered(image)]
+        assert len(codes(image)[0]) == 1 + min(map(len, ways))
+    assert codes(coarse)[0][0] == FILTERS.index("none")
+    assert codes(bumpy)[0][0] != FILTERS.index("none")
+    assert float(code_bits(torch.from_numpy(bumpy))) < 4 * 784
+
+
+def test_noise_takes_its_eight_bits_and_constants_next_to_none() -> None:
+    flat = torch.full((1, 1, 28, 28), 255)
+    pixels = torch.cat([torch.from_numpy(noise(1, 1, 28, 28)).long(), flat])
+    random, constant = code_bits(pixels).tolist()
+    # Deflate stores what it cannot compress: five bytes more, and one that names the filter.
+    assert 8 * 784 < random <= 8 * (784 + 6)
+    assert constant < 200
+
+
+def test_fewer_levels_take_fewer_bits() -> None:
+    few = code_bits(torch.from_numpy(noise(1, 1, 28, 28, top=4)))
+    assert 2 * 784 < float(few) < 3 * 784
+
+
+def test_an_image_has_its_length_in_any_company() -> None:
+    images = torch.from_numpy(np.concatenate([noise(3, 3, 8, 8), smooth(8, 8, 3)]))
+    alone = torch.cat([code_bits(image) for image in images.split(1)])
+    assert torch.equal(code_bits(images), alone)
+    assert torch.equal(code_bits(images.flip(0)), alone.flip(0))
+
+
+def test_the_likelihood_beside_it_is_the_served_one() -> None:
+    model = random_model("pixelcnn")
+    x = events_of(model, 4)
+    inputs = {"seed": row_seeds(0, 4), "x": x, "label": torch.tensor([-1, 0, 2, -1])}
+    operations = model.operations()
+    found = run(operations["input_complexity"], inputs, operations["log_likelihood"].default_params)
+    expected = run(operations["log_likelihood"], inputs, operations["log_likelihood"].examples[0])
+    assert torch.equal(found["log_prob"], expected["log_prob"])
+    assert model.grid is not None
+    assert torch.equal(found["code_bits"], code_bits(model.grid.levels(x)))
+
+
+def test_more_levels_than_a_byte_holds_are_refused() -> None:
+    def log_prob(rows: Rows) -> Rows:
+        return {"log_prob": torch.zeros(len(rows["x"]))}
+
+    operation = OneShot(random_model("pixelcnn"), log_prob, outputs=("log_prob",))
+    with pytest.raises(ValueError, match="257 levels: accepted are up to 256"):
+        InputComplexity(operation, Grid(257))
+    found = run(
+        InputComplexity(operation, Grid(256)),
+        {"x": torch.ones(2, 1, 3, 3)},
+        operation.default_params,
+    )
+    assert torch.equal(found["code_bits"], code_bits(torch.full((2, 1, 3, 3), 255)))
