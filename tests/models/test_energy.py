@@ -149,7 +149,9 @@ def test_without_log_z_no_estimate_is_offered_or_made() -> None:
 
 def test_operations_are_those_of_the_family() -> None:
     jem, ebm = random_energy_model("jem"), random_energy_model("ebm")
-    assert set(ebm.operations()) == {"sample", "log_likelihood", "energy"}
+    assert set(ebm.operations()) == {
+        *("sample", "log_likelihood", "energy", "features", "gradient_norm")
+    }
     assert set(jem.operations()) == set(ebm.operations()) | {"classify"}
     for model in (jem, ebm):
         assert {name for o in model.operations().values() for name in o.graphs} == set(
