@@ -99,12 +99,15 @@ class Model(FlowModel):
                 "decode": DecodeByInversion(self, self.outside, self.blocks),
             }
         log_likelihood = LogLikelihoodByInversion(self, self.outside, self.blocks)
-        return {
+        found = {
             **super().operations(),
             "log_likelihood": log_likelihood,
             "energy": EnergyOf(log_likelihood),
             "encode": EncodeByInversion(self, self.outside, self.blocks),
         }
+        # A latent is as many passes as there are dimensions, too many for one step.
+        del found["latent_fit"]
+        return found
 
 
 def _block(config: Config, num_dims: int, index: int) -> Autoregressive:

@@ -13,6 +13,7 @@ from models.core.latent import LatentModel
 from models.core.latent_config import LatentConfig
 from models.core.latent_nets import NetName, decoder
 from models.core.latent_operations import LatentDecode, LatentSample, Reconstruct
+from models.core.latent_scores import LikelihoodPath
 from models.core.operation import Operation
 from models.core.outputs import OutputName, output
 
@@ -107,4 +108,5 @@ class Autoencoder(LatentModel):
             **super().operations(),
             "decode": LatentDecode(self),
             "reconstruct": Reconstruct(self),
+            "likelihood_path": LikelihoodPath(self),
         }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.core.density import EnergyOf
 from models.core.dequantisation import UniformDequantisation, levels_of
 from models.core.flow_operations import FlowDecode, FlowEncode, FlowLogLikelihood, FlowSample
+from models.core.flow_scores import LatentFit
 from models.core.graphs import Graph
 from models.core.grid import grid_of
 from models.core.likelihood import Likelihood
@@ -164,4 +165,5 @@ class FlowModel(GenerativeModel):
             "energy": EnergyOf(log_likelihood),
             "encode": FlowEncode(self),
             "decode": FlowDecode(self),
+            "latent_fit": LatentFit(self),
         }

@@ -6,6 +6,8 @@ One orientation for ever: a higher score is stranger. What a number means is sai
 
 from models.core.diffusion_scores import DIFFUSION_SCORES
 from models.core.energy_scores import ENERGY_SCORES
+from models.core.flow_scores import FLOW_SCORES
+from models.core.latent_scores import LATENT_SCORES
 from models.core.likelihood_scores import LIKELIHOOD_SCORES
 from models.core.score import Score
 
@@ -15,6 +17,8 @@ SCORES: dict[str, Score] = {
     **ENERGY_SCORES,
     **LIKELIHOOD_SCORES,
     **DIFFUSION_SCORES,
+    **FLOW_SCORES,
+    **LATENT_SCORES,
     "screen": Score(
         "screen",
         ("score",),
