@@ -15,10 +15,9 @@ from torch import Tensor
 
 from models.core.coding_pixelcnn import PixelCodec
 from models.core.compress_operations import compression
-from models.core.density import EnergyOf
 from models.core.graphs import Graph
 from models.core.grid import Grid, grid_of
-from models.core.input_complexity import InputComplexity
+from models.core.input_complexity import likelihood_operations
 from models.core.likelihood import Likelihood
 from models.core.model import GenerativeModel
 from models.core.operation import OneShot, Operation, Rows
@@ -45,6 +44,9 @@ class Config:
     """Share of training rows that lose their label, so that the model works without one."""
     coordinates: bool = True
     """Whether a pixel's row and column are inputs."""
+    place_tables: bool = False
+    """Whether every row and every column have inputs of their own, learnt: a network of a small
+    window then knows what belongs where."""
     channels: int = 8
     """Width of both stacks."""
     num_layers: int = 2
@@ -95,6 +97,7 @@ class Model(GenerativeModel):
             dropout=config.dropout,
             num_classes=self.num_classes,
             coordinates=config.coordinates,
+            place_tables=config.place_tables,
             num_colours=num_colours,
         )
         self.law = PixelLaw(self.net, self.output, grid)
@@ -149,9 +152,7 @@ class Model(GenerativeModel):
         codec = PixelCodec(self.net, self.output, self.grid, (num_colours, height, width))
         return {
             "sample": PixelSample(self, self.net, self.config.temperature),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
-            "input_complexity": InputComplexity(log_likelihood, self.grid),
+            **likelihood_operations(self, log_likelihood),
             **compression(self, codec),
         }
 

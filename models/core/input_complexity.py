@@ -4,16 +4,31 @@ Serra et al. 2020, "Input complexity and out-of-distribution detection with like
 generative models", arXiv:1909.11480.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from models.core.codec_length import code_bits
-from models.core.density import Around, P
+from models.core.density import Around, EnergyOf, P
 from models.core.grid import Grid
+from models.core.model import GenerativeModel
 from models.core.operation import Operation, Rows, num_rows
 
 _MOST_LEVELS = 256
 _OWN = ("coded", "code_bits")
+
+
+def likelihood_operations(
+    model: GenerativeModel, log_likelihood: Operation[Any]
+) -> Mapping[str, Operation[Any]]:
+    """All that are made of a likelihood: itself, energy, and of images of levels this one."""
+    found = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
+    grid = model.grid
+    if grid is None or len(model.event_shape) != 3 or grid.num_levels > _MOST_LEVELS:
+        return found
+    return {**found, "input_complexity": InputComplexity(log_likelihood, grid)}
 
 
 class InputComplexity(Around[P]):
@@ -29,6 +44,11 @@ class InputComplexity(Around[P]):
             raise ValueError(f"{grid.num_levels} levels: accepted are up to {_MOST_LEVELS}")
         self.grid = grid
         self.outputs = (*log_likelihood.outputs, "code_bits")
+
+    @property
+    def examples(self) -> tuple[P, ...]:
+        """The default alone: what others reach is the inner program's."""
+        return (self.default_params,)
 
     def init(self, inputs: Rows, params: P) -> Rows:
         coded = self.grid.levels(inputs["x"].cpu()).to(torch.uint8)

@@ -52,6 +52,7 @@ class CausalInput(nn.Module):
         kernel_size: int,
         num_classes: int,
         coordinates: bool,
+        place_tables: bool = False,
     ) -> None:
         super().__init__()
         self.reach = kernel_size // 2
@@ -59,6 +60,8 @@ class CausalInput(nn.Module):
         self.left = nn.Linear(num_colours * self.reach, channels)
         self.label = nn.Embedding(num_classes + 1, 2 * channels) if num_classes else None
         self.place = nn.Linear(2, 2 * channels, bias=False) if coordinates else None
+        sizes = shape if place_tables else ()
+        self.tables = nn.ModuleList(nn.Embedding(size, 2 * channels) for size in sizes)
         # Two short vectors: an export keeps them as they are, and would halve one of all places.
         for name, size in zip(("rows", "columns"), shape, strict=True):
             self.register_buffer(name, torch.linspace(-1, 1, size), persistent=False)
@@ -97,6 +100,8 @@ class CausalInput(nn.Module):
         if self.place is not None:
             places = torch.broadcast_tensors(self.rows[row], self.columns[column])
             total = total + self.place(torch.stack(places, -1))
+        for table, place in zip(self.tables, (row, column), strict=False):
+            total = total + table(place)
         of_v, of_h = total.chunk(2, -1)
         return of_v, of_h
 
@@ -173,6 +178,7 @@ class PixelNet(nn.Module):
         dropout: float,
         num_classes: int,
         coordinates: bool,
+        place_tables: bool = False,
         num_features: int = 0,
         num_colours: int = 1,
     ) -> None:
@@ -189,7 +195,13 @@ class PixelNet(nn.Module):
         self.num_features = num_features
         self.num_colours = num_colours
         self.input = CausalInput(
-            shape, num_colours, channels, input_kernel_size, num_classes, coordinates
+            shape,
+            num_colours,
+            channels,
+            input_kernel_size,
+            num_classes,
+            coordinates,
+            place_tables,
         )
         self.layers = nn.ModuleList(
             GatedLayer(channels, kernel_size, dilations[i % len(dilations)], dropout, num_features)

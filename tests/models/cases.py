@@ -33,7 +33,12 @@ _OTHER_EVENTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "pixelcnn": {
         "binary": {"num_levels": 2, "output": "bernoulli", "conditional": False},
-        "grey": {"num_levels": 16, "output": "logistic_mixture", "coordinates": False},
+        "grey": {
+            "num_levels": 16,
+            "output": "logistic_mixture",
+            "coordinates": False,
+            "place_tables": True,
+        },
         "colour": {"event_shape": (3, 2, 3), "num_levels": 16, "output": "logistic_mixture"},
     },
     "pixelvae": {

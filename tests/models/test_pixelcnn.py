@@ -68,6 +68,7 @@ def test_a_shallow_network_sees_as_far_as_its_kernels_reach() -> None:
         (BINARY, 2, (3, 3)),
         ({**BINARY, **PLAIN}, 2, (3, 3)),
         ({**BINARY, "coordinates": False}, 2, (3, 3)),
+        ({**BINARY, "coordinates": False, "place_tables": True}, 2, (2, 3)),
         ({"num_levels": 2, "output": "categorical", "num_classes": 0}, 2, (3, 3)),
         ({"num_levels": 5, "output": "logistic_mixture", **PLAIN}, 5, (2, 2)),
         ({"num_levels": 4, "output": "categorical"}, 4, (2, 2)),
@@ -117,8 +118,9 @@ def test_every_label_has_its_own_distribution_and_none_is_minus_one() -> None:
 
 def test_the_coordinates_are_seen() -> None:
     """Of a constant image, pixels that see no border differ only by where they are."""
-    for coordinates in (False, True):
-        model = pixelcnn(event_shape=(1, 9, 15), num_layers=1, coordinates=coordinates)
+    for ways in ({}, {"coordinates": True}, {"place_tables": True}):
+        known = {"coordinates": False, "place_tables": False, **ways}
+        model, coordinates = pixelcnn(event_shape=(1, 9, 15), num_layers=1, **known), bool(ways)
         x, label = torch.zeros(1, 1, 9, 15, dtype=torch.float64), torch.tensor([-1])
         inner = model.net(x, label)[0, 0, 5:, 5:-5]
         same = inner - inner[:1, :1]
