@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from training.readers import SUFFIXES, DataError
+import numpy as np
+
+from models.core.preprocess import Preprocessing
+from training.readers import BROKEN_IMAGE, SUFFIXES, DataError, open_image
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -24,3 +27,22 @@ def pictures_below(folder: Path) -> list[Path]:
         kinds = " ".join(sorted(SUFFIXES))
         raise DataError(f"{folder} holds no pictures: known kinds are {kinds}")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def picture_of(path: Path, form: Preprocessing) -> np.ndarray:
+    """A file as an upload of it would be seen: uint8 (C, H, W). Raises DataError."""
+    image = open_image(path)
+    if image.mode == "F":
+        raise DataError(f"{path}: floating-point pixels have no stated range")
+    try:
+        return form.apply(image)[0]
+    except BROKEN_IMAGE as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def pictures_of(paths: list[Path], form: Preprocessing) -> np.ndarray:
+    """Files as uploads of them would be seen: uint8 (N, C, H, W). Raises DataError."""
+    x = np.empty((len(paths), form.channels, form.height, form.width), np.uint8)
+    for i, path in enumerate(paths):
+        x[i] = picture_of(path, form)
+    return x

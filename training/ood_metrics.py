@@ -107,17 +107,6 @@ def clopper_pearson(count: int, num: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def rate_bound(num: int, alpha: float) -> float:
-    """What the false-alarm rate of `p <= alpha` stays below with 95 % confidence.
-
-    Given `num` calibration images of a continuous score it is drawn from Beta(k, num + 1 - k),
-    k = floor(alpha (num + 1)) (Vovk 2012; Bates et al. 2023, arXiv:2104.08279). 0 if k = 0.
-    """
-    # The product is rounded: 0.05 * 100 must give 5.
-    k = math.floor(alpha * (num + 1) + 1e-9)
-    return float(stats.beta.ppf(0.95, k, num + 1 - k)) if k else 0.0
-
-
 def _ranks(own: np.ndarray, strange: np.ndarray) -> np.ndarray:
     """Mid-ranks of all, (N + M,): what these figures depend on, and finite whatever the scores."""
     both = np.concatenate([own, strange]).astype(np.float64)

@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from models.core.bundle import Bundle
 from models.core.preprocess import Preprocessing
 from training.data import Split, split_rows
-from training.ood_folder import pictures_below
+from training.ood_folder import pictures_below, pictures_of
 from training.ood_probes import PROBES, Own, Part, Probe, dimmed, encoded
-from training.readers import DataError, Raw, open_image, raw_folder
+from training.readers import DataError, Raw, raw_folder
 from training.sources import SOURCES, fetch
 
 _GROUND: Mapping[str, int | None] = {
@@ -61,7 +61,7 @@ class OwnData:
     def split(self, name: str, limit: int) -> Split:
         """The first `limit` of a split; 0: all."""
         rows = self._rows[name][: limit or None]
-        return Split(uploads(_pictures(self._raw, rows), self.form), self._raw.y[rows])
+        return Split(_rows(self._raw, rows, self.form), self._raw.y[rows])
 
 
 def dataset_of(bundle: Bundle) -> str:
@@ -70,6 +70,11 @@ def dataset_of(bundle: Bundle) -> str:
     Raises DataError if it does not say.
     """
     provenance = bundle.provenance
+    if "recalibrated_from" in provenance:
+        raise DataError(
+            f"{bundle.name} is calibrated on {bundle.calibration_source}: name by --data a folder, "
+            "with a folder per class, of such images that the calibration has not seen"
+        )
     if "dataset_name" in provenance:
         return provenance["dataset_name"]
     for name, source in SOURCES.items():
@@ -174,8 +179,7 @@ def _tint(fetched: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _named(name: str, form: Preprocessing, limit: int, turned: bool) -> np.ndarray:
     raw = _read(name)
-    pictures = _pictures(raw, split_rows(raw, name)["test"][: limit or None])
-    return uploads(map(ImageOps.invert, pictures) if turned else pictures, form)
+    return _rows(raw, split_rows(raw, name)["test"][: limit or None], form, turned)
 
 
 def _folder(title: str, path: Path, form: Preprocessing, limit: int) -> ImageSet:
@@ -183,7 +187,7 @@ def _folder(title: str, path: Path, form: Preprocessing, limit: int) -> ImageSet
         files = pictures_below(path)
         # A folder is often sorted by kind: without a shuffle the first would be of one kind.
         order = np.random.RandomState(_SEED).permutation(len(files))[: limit or None]
-        return uploads((open_image(files[i]) for i in order), form)
+        return pictures_of([files[i] for i in order], form)
 
     about = f"images of the folder {path.name}, as found, {_size(form)}"
     return ImageSet(title, "held-out", about, make)
@@ -204,7 +208,9 @@ def _read(source: str) -> Raw:
     return raw
 
 
-def _pictures(raw: Raw, rows: np.ndarray) -> Iterable[Image.Image]:
-    for row in rows:
-        image = raw.images[row]
-        yield Image.fromarray(image) if isinstance(image, np.ndarray) else open_image(image)
+def _rows(raw: Raw, rows: np.ndarray, form: Preprocessing, turned: bool = False) -> np.ndarray:
+    """Shapes: int (N,) -> uint8 (N, C, H, W). Pictures that are files are uploads as they are."""
+    if not isinstance(raw.images, np.ndarray):
+        return pictures_of([raw.images[row] for row in rows], form)
+    pictures = map(Image.fromarray, raw.images[rows])
+    return uploads(map(ImageOps.invert, pictures) if turned else pictures, form)

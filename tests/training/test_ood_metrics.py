@@ -113,16 +113,3 @@ def test_intervals_of_rates_are_those_of_the_tables(
     count: int, num: int, low: float, high: float
 ) -> None:
     assert metrics.clopper_pearson(count, num) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("num", "alpha", "bound"),
-    [(500, 0.05, 0.0668), (1000, 0.05, 0.0618), (5000, 0.01, 0.0124), (10000, 0.001, 0.0016)],
-)
-def test_the_rate_of_one_calibration_set_is_bounded(num: int, alpha: float, bound: float) -> None:
-    assert metrics.rate_bound(num, alpha) == pytest.approx(bound, abs=5e-5)
-
-
-def test_a_set_too_small_to_flag_anything_flags_nothing() -> None:
-    assert metrics.rate_bound(18, 0.05) == 0
-    assert metrics.rate_bound(19, 0.05) == pytest.approx(1 - 0.05 ** (1 / 19)), "Beta(1, 19)"
