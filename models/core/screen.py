@@ -44,7 +44,7 @@ class Screen(Servable):
         shape = (len(self.components), config.num_knots + 2)
         self.register_buffer("knots", torch.zeros(shape, dtype=torch.float64))
         self.chunk = CHUNK
-        self._programs = {name: self._programs_of(name) for name in self.parts}
+        self.programs = {name: self.programs_of(name) for name in self.parts}
 
     def part(self, name: str) -> GenerativeModel:
         """A model within the screen."""
@@ -98,7 +98,7 @@ class Screen(Servable):
         seed = torch.zeros(len(x), dtype=torch.int64)
         return {
             f"{name}.{column}": values
-            for name, operations in self._programs.items()
+            for name, operations in self.programs.items()
             for operation in operations
             for column, values in run(
                 operation, {"seed": seed, "x": x}, operation.default_params
@@ -140,9 +140,9 @@ class Screen(Servable):
     def _needed(self, name: str) -> list[Operation[Any]]:
         """Those that are run here, and the one that says the class."""
         own = [self.part(name).operations()["classify"]] if name == self.config.classifier else []
-        return [*self._programs[name], *own]
+        return [*self.programs[name], *own]
 
-    def _programs_of(self, name: str) -> list[Operation[Any]]:
+    def programs_of(self, name: str) -> list[Operation[Any]]:
         """As few operations as give all columns that the components want of a part."""
         operations = self.part(name).operations()
         wanted = [(operations[s.operation], set(s.columns)) for s in self._scores_of(name)]
