@@ -3,17 +3,16 @@
 from models.core.bundle import Bundle
 from models.core.ood import SCORES
 from models.core.screen_config import Config
-from training.data import Dataset
 
 
-def screen_card(bundle: Bundle, data: Dataset) -> str:
+def screen_card(bundle: Bundle, dataset: str) -> str:
     """Markdown for a person; every figure comes from the bundle."""
     config = Config(**bundle.config)
     num_scores = len(bundle.calibrations["screen"].scores)
     lines = [
         f"# {bundle.name}",
         "",
-        f"A screen of {data.name}: {len(config.parts)} models look at an image, "
+        f"A screen of {dataset}: {len(config.parts)} models look at an image, "
         f"{len(config.components)} scores say how strange it is to them, and one p-value sums up.",
         "",
         "| part | family | from |",
@@ -29,7 +28,7 @@ def screen_card(bundle: Bundle, data: Dataset) -> str:
         ),
         "",
         f"References and z-values were fitted to {config.num_fitted:,} images, p-values to "
-        f"{num_scores:,} others; none of them met a gradient. {bundle.calibration_source}.",
+        f"{num_scores:,} others ({bundle.calibration_source}); none of them met a gradient.",
         "",
         "For images like those, P(p_value <= alpha) <= alpha, averaged over the draw of the "
         "calibration set. Nothing is promised about how many strange images are caught: see "

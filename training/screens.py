@@ -30,6 +30,8 @@ from training.screen_card import screen_card
 from training.screen_recipe import ScreenRecipe
 
 _BATCH = 64
+_MOST_FIRST = 2000
+"""Images of the first half: more sharpen p-values rather than references."""
 
 
 def make_screen(name: str, screen: ScreenRecipe, runs: Path, out: Path, command: str) -> Path:
@@ -64,12 +66,24 @@ def make_screen(name: str, screen: ScreenRecipe, runs: Path, out: Path, command:
         graphs={graph: export(function) for graph, function in model.graphs().items()},
     )
     splits = data.splits
-    bundle = recalibrated(bundle, splits["validation"].x, splits["calibration"].x)
-    source = f"{len(splits['calibration']):,} held-out images of {data.name}"
+    first, second = halves(splits["validation"].x, splits["calibration"].x)
+    bundle = recalibrated(bundle, first, second)
+    source = f"{len(second):,} held-out images of {data.name}"
     bundle = replace(bundle, calibration_source=source)
     bundle = replace(bundle, metrics=_false_alarms(bundle, splits["test"]))
-    extras = {"README.md": screen_card(bundle, data).encode()}
+    extras = {"README.md": screen_card(bundle, data.name).encode()}
     return bundles.save(bundle, out / name, extras)
+
+
+def halves(
+    validation: np.ndarray, calibration: np.ndarray, most: int = _MOST_FIRST
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images for references and z-values, and images for p-values: as many as there are.
+
+    The first of the validation split chose among weights, so they are of the first half.
+    Shapes: (N, ...), (M, ...) -> (A, ...), (N + M - A, ...).
+    """
+    return validation[:most], np.concatenate([validation[most:], calibration])
 
 
 def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> Bundle:

@@ -1,6 +1,7 @@
 """A tiny screen with a part of every kind."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ _PIXELS = {
     "output": "logistic_mixture",
     "conditional": False,
 }
-_PARTS = {
+_PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "position": ("pixelcnn", _PIXELS),
     "local": (
         "pixelcnn",

@@ -39,7 +39,7 @@ def test_components_are_the_scores_of_the_parts_alone(screen: Screen) -> None:
         score = SCORES[component.score]
         reference = screen.references[start : start + component.num_references]
         start += component.num_references
-        rows = {}
+        rows: dict[str, Tensor] = {}
         for prefix, name in (("", component.part), ("background_", component.background)):
             if name:
                 operation = screen.part(name).operations()[score.operation]
