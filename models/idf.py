@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from models.core.coding_integer import IntegerCodec
 from models.core.compress_operations import compression
-from models.core.density import EnergyOf
 from models.core.grid import grid_of
+from models.core.input_complexity import likelihood_operations
 from models.core.integer import IntegerChain, IntegerCoupling, IntegerMap, Permute
 from models.core.integer_net import PlaceNet, Table
 from models.core.integer_operations import (
@@ -217,8 +217,7 @@ class Model(GenerativeModel):
         return {
             **compression(self, IntegerCodec(self)),
             "sample": IntegerSample(self),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             "encode": IntegerEncode(self),
             "decode": IntegerDecode(self),
         }

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from models.core.coding_masked import MaskedCodec
 from models.core.compress_operations import compression
-from models.core.density import EnergyOf
 from models.core.grid import Grid, grid_of
+from models.core.input_complexity import likelihood_operations
 from models.core.likelihood import Likelihood
 from models.core.masked import ActivationName, MaskedMLP, permutation, wiring
 from models.core.model import GenerativeModel
@@ -113,8 +113,7 @@ class Model(GenerativeModel):
         codec = MaskedCodec(self.net, self.output, self.features, self.config.num_masks)
         return {
             "sample": MADESample(self),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             **compression(self, codec),
         }
 

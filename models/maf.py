@@ -13,9 +13,9 @@ import torch
 
 from models.core.actnorm import ActNorm
 from models.core.autoregressive import Affine, Autoregressive, Conditional, Inverse, Mixture
-from models.core.density import EnergyOf
 from models.core.flow import FlowConfig, FlowModel
 from models.core.graphs import Graph
+from models.core.input_complexity import likelihood_operations
 from models.core.inversion_operations import (
     DecodeByInversion,
     EncodeByInversion,
@@ -101,8 +101,7 @@ class Model(FlowModel):
         log_likelihood = LogLikelihoodByInversion(self, self.outside, self.blocks)
         found = {
             **super().operations(),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             "encode": EncodeByInversion(self, self.outside, self.blocks),
         }
         # A latent is as many passes as there are dimensions, too many for one step.

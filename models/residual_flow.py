@@ -15,9 +15,9 @@ from torch import Tensor
 
 from models.core.actnorm import ActNorm
 from models.core.contraction import DecodeByContraction, SampleByContraction
-from models.core.density import EnergyOf
 from models.core.flow import FlowConfig, FlowModel
 from models.core.graphs import Graph
+from models.core.input_complexity import likelihood_operations
 from models.core.likelihood import Likelihood
 from models.core.lipschitz import Spectral, SpectralConv, SpectralLinear
 from models.core.lipschitz_net import ActivationName, LipschitzNet
@@ -126,8 +126,7 @@ class Model(FlowModel):
         return {
             **super().operations(),
             "sample": SampleByContraction(*parts),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             "decode": DecodeByContraction(*parts),
         }
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.core.density import EnergyOf
 from models.core.dequantisation import UniformDequantisation, levels_of
 from models.core.flow_operations import FlowDecode, FlowEncode, FlowLogLikelihood, FlowSample
 from models.core.flow_scores import LatentFit
 from models.core.graphs import Graph
 from models.core.grid import grid_of
+from models.core.input_complexity import likelihood_operations
 from models.core.likelihood import Likelihood
 from models.core.mixture_cdf import MixtureCDF
 from models.core.model import GenerativeModel
@@ -161,8 +161,7 @@ class FlowModel(GenerativeModel):
         log_likelihood = FlowLogLikelihood(self)
         return {
             "sample": FlowSample(self),
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             "encode": FlowEncode(self),
             "decode": FlowDecode(self),
             "latent_fit": LatentFit(self),

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.density import EnergyOf
 from models.core.graphs import Graph
 from models.core.grid import grid_of
 from models.core.importance import ImportanceLogLikelihood, log_mean_exp
+from models.core.input_complexity import likelihood_operations
 from models.core.latent_config import LatentConfig, check, posterior_flow, prior_flow
 from models.core.latent_nets import encoder
 from models.core.latent_operations import LatentEncode
@@ -150,7 +150,6 @@ class LatentModel(GenerativeModel):
     def operations(self) -> Mapping[str, Operation[Any]]:
         log_likelihood = ImportanceLogLikelihood(self)
         return {
-            "log_likelihood": log_likelihood,
-            "energy": EnergyOf(log_likelihood),
+            **likelihood_operations(self, log_likelihood),
             "encode": LatentEncode(self),
         }

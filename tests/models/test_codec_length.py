@@ -1,12 +1,14 @@
 """The code by which images are called simple: it can be read back, and is as short as it should."""
 
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models.core.codec_length import FILTERS, code_bits, codes, filtered
+from models.core.flow_operations import FlowLogLikelihoodParams
 from models.core.grid import Grid
 from models.core.input_complexity import InputComplexity
 from models.core.noise import row_seeds
@@ -102,6 +104,34 @@ def test_the_likelihood_beside_it_is_the_served_one() -> None:
     assert torch.equal(found["log_prob"], expected["log_prob"])
     assert model.grid is not None
     assert torch.equal(found["code_bits"], code_bits(model.grid.levels(x)))
+
+
+def test_a_program_of_several_steps_finds_the_code_in_the_first() -> None:
+    model = random_model("realnvp")
+    x, params = events_of(model, 3), FlowLogLikelihoodParams(num_samples=3)
+    inputs = {"seed": torch.zeros(3, dtype=torch.int64), "x": x}
+    operation = model.operations()["input_complexity"]
+    found = run(operation, inputs, params)
+    expected = run(model.operations()["log_likelihood"], inputs, params)
+    assert torch.equal(found["log_prob"], expected["log_prob"])
+    assert torch.equal(found["standard_error"], expected["standard_error"])
+    rows = operation.init(inputs, params)
+    assert rows["code_bits"].tolist() == [-1, -1, -1]
+    rows = operation.step(rows)
+    assert torch.equal(rows["code_bits"], found["code_bits"])
+    marked = {**rows, "code_bits": torch.tensor([5.0, -1.0, 6.0])}
+    kept = operation.step(marked)["code_bits"]
+    assert kept.tolist() == [5, float(found["code_bits"][1]), 6]
+
+
+def test_only_images_of_levels_have_a_code() -> None:
+    counts = {"event_shape": (5,), "num_levels": 4, "output": "categorical"}
+    configs: dict[str, dict[str, Any]] = {"made": counts}
+    has = {
+        name: "input_complexity" in random_model(name, **configs.get(name, {})).operations()
+        for name in ("realnvp", "vae", "idf", "sylvester", "made")
+    }
+    assert has == {"realnvp": True, "vae": True, "idf": True, "sylvester": False, "made": False}
 
 
 def test_more_levels_than_a_byte_holds_are_refused() -> None:
