@@ -1,0 +1,47 @@
+"""The command that calibrates for other images: python -m training calibrate BUNDLE FOLDER."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from models.core.bundle import BundleError, load, save
+from training.readers import DataError
+from training.recalibrate import card, recalibrate
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="In-distribution images of your own.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the new bundle's folder goes.")] = Path(
+        "bundles"
+    ),
+    name: Annotated[str, typer.Option(help="Its name, if not BUNDLE-FOLDER.")] = "",
+    alpha: Annotated[float, typer.Option(help="Rate of false alarms that it must allow.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the draw of the two halves.")] = 0,
+) -> None:
+    """Make a new bundle whose p-values are about your own images; the weights stay."""
+    console = Console(stderr=True)
+    try:
+        loaded = load(bundle)
+        with console.status("") as status:
+            found = recalibrate(
+                loaded,
+                folder,
+                name=name,
+                alpha=alpha,
+                seed=seed,
+                advance=lambda what, num: status.update(f"{what} {num:,} images"),
+            )
+        if (out / found.name).exists():
+            raise ValueError(f"{out / found.name} exists: name another by --name")
+        text = card(found, tuple(found.calibrations))
+        path = save(found, out / found.name, {"README.md": text.encode()})
+    except (DataError, BundleError, ValueError) as error:
+        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        raise typer.Exit(1) from error
+    console.print(f"Calibrated on {found.calibration_source}", highlight=False)
+    console.print(f"Bundle written to {path}", highlight=False)
