@@ -1,14 +1,18 @@
-"""The training command: python -m training RECIPE [--set key=value] [--out DIR]."""
+"""The command line: python -m training RECIPE trains, and there are commands for screens."""
 
 import logging
 import shlex
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from training.cli_calibrate import calibrate
+from training.cli_evaluate_ood import evaluate_ood
+from training.cli_screen import screen
 from training.data import DataError
 from training.make import make
 from training.recipe import recipe as find
@@ -44,6 +48,16 @@ def train(
     console.print(f"Bundle written to {path}", highlight=False)
 
 
+class _Commands(TyperGroup):
+    """Commands, of which `train` need not be named: whatever else comes first is its recipe."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """With the command that is meant."""
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["train", *args]
+        return super().parse_args(ctx, args)
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
@@ -51,5 +65,10 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+commands = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True)
+commands.command(no_args_is_help=True)(train)
+for _command in (evaluate_ood, calibrate, screen):
+    commands.command()(_command)
+
 if __name__ == "__main__":
-    typer.run(train)
+    commands(prog_name="python -m training")
