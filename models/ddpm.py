@@ -6,7 +6,7 @@ alpha_t^2 + beta_t^2 = 1: Su 2022, "Generative diffusion models talk (1): DDPM".
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from models.core.diffusion_scores import Denoise
 from models.core.operation import Operation
 from models.core.schedule import Schedule, ScheduleName
 from models.core.unet import UNet
+
+_SIGMAS = (0.01, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,10 @@ class Config:
     num_train_steps: int = 20
     """T, the steps from data to noise."""
     schedule: ScheduleName = "reference"
+    train_times: Literal["even", "ratios"] = "even"
+    """Which noise training shows: all times alike, as sampling needs it, or sigma = beta_bar /
+    alpha_bar from 0.01 to 2 in equal ratios, as scores of strangeness do, which look at images
+    that are nearly clean."""
     channels: tuple[int, ...] = (8, 16)
     """Width of each level; each level is half as high and wide as the one before."""
     num_blocks: int = 1
@@ -88,7 +94,7 @@ class Model(DiffusionModel):
         """
         z, size = self.from_event(x), len(x)
         ranks = (torch.arange(size, device=x.device) + torch.rand(1, device=x.device)) / size
-        t = (ranks * self.schedule.num_train_steps).floor() + 1
+        t = self._times(ranks)
         noise = torch.randn_like(z)
         alpha_bar, beta_bar = (
             share.to(z).view(-1, 1, 1, 1)
@@ -96,6 +102,13 @@ class Model(DiffusionModel):
         )
         found = self.eps(alpha_bar * z + beta_bar * noise, t, self._labels(y, size))
         return (found.float() - noise).square().flatten(1).mean(1)
+
+    def _times(self, ranks: Tensor) -> Tensor:
+        """Times at shares of all that training shows. Shapes: (B,) in [0, 1) -> (B,)."""
+        if self.config.train_times == "even":
+            return (ranks * self.schedule.num_train_steps).floor() + 1
+        low, high = _SIGMAS
+        return self.schedule.time_of(low * (high / low) ** ranks.double()).clamp(min=1).to(ranks)
 
     def _labels(self, y: Tensor | None, size: int) -> Tensor:
         """Labels in training, some of them dropped; -1 if there are none. -> (B,)."""

@@ -1,5 +1,6 @@
 """Diffusion models: the loss, the labels, and guidance."""
 
+import math
 from typing import Any
 
 import pytest
@@ -145,3 +146,17 @@ def test_the_network_exports(config: dict[str, Any]) -> None:
     label = label.clamp(max=model.num_classes - 1)
     (found,) = exported(z, t, label)
     torch.testing.assert_close(found, model.eps(z, t, label), atol=1e-3, rtol=1e-4)
+
+
+def test_training_shows_the_noise_that_scores_look_at() -> None:
+    """sigma from 0.01 to 2 in equal ratios: the share below 0.1 is that of its logarithm."""
+    config = Config(num_train_steps=1000, train_times="ratios", conditional=False)
+    model = Constant(config)
+    model.loss(torch.rand(2000, 1, 8, 8))
+    _, t, _ = model.asked
+    assert t.dtype == torch.float32
+    sigma = model.schedule.beta_bar(t) / model.schedule.alpha_bar(t)
+    assert float(sigma.min()) == pytest.approx(0.01, rel=0.05)
+    assert float(sigma.max()) == pytest.approx(2.0, rel=0.05)
+    share = math.log(0.1 / 0.01) / math.log(2.0 / 0.01)
+    assert float((sigma < 0.1).double().mean()) == pytest.approx(share, abs=0.01)

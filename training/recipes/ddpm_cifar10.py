@@ -11,5 +11,4 @@ RECIPE = replace(
     height=32,
     width=32,
     num_channels=3,
-    objective_settings={**ddpm_mnist.RECIPE.objective_settings, "num_updates": 6000},
 )

@@ -20,5 +20,5 @@ RECIPE = replace(
         dilations=(1,),
         head_channels=32,
     ),
-    objective_settings={"num_updates": 2000, "batch_size": 32, "rate": 3e-3},
+    objective_settings={"num_updates": 1500, "batch_size": 32, "rate": 3e-3},
 )
