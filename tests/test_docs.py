@@ -8,6 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from models.core.families import families, family
+from models.core.ood import SCORES
 from service.app import create_app
 from service.errors import ServiceError
 from service.settings import Settings
@@ -64,6 +65,11 @@ def test_every_endpoint_is_explained(path: str) -> None:
 @pytest.mark.parametrize("name", sorted(operations()))
 def test_every_operation_is_explained(name: str) -> None:
     assert in_readme(f"`{name}`")
+
+
+@pytest.mark.parametrize("name", sorted(SCORES))
+def test_every_score_is_explained(name: str) -> None:
+    assert f"\n| `{name}` | {SCORES[name].unit} |" in README
 
 
 @pytest.mark.parametrize("slug", sorted(set(errors())))
