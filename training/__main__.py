@@ -3,6 +3,7 @@
 import logging
 import shlex
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from training.data import DataError
 from training.make import make
 from training.recipe import recipe as find
 from training.recipe import recipes
+from training.screen_recipe import ScreenRecipe, screen_recipe, screen_recipes
+from training.screens import make_screen
 from training.trainer import Diverged
 
 Settings = Annotated[
@@ -28,20 +31,26 @@ Name = Annotated[str, typer.Option(help="The bundle's name, if not the recipe's.
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(recipes())}.")],
+    recipe: Annotated[
+        str, typer.Argument(help=f"One of: {', '.join((*recipes(), *screen_recipes()))}.")
+    ],
     settings: Settings = [],  # noqa: B006, typer reads the default and does not share it
     out: Out = Path("bundles"),
     runs: Runs = Path("runs"),
     name: Name = "",
 ) -> None:
-    """Train a model, measure it on its untouched test split and write a bundle."""
+    """Train a model, or the parts of a screen, measure it on its untouched test split and write a
+    bundle."""
     console = Console(stderr=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     command = f"python -m training {recipe}" + "".join(f" --set {shlex.quote(s)}" for s in settings)
     try:
         changes = dict(_pair(text) for text in settings)
-        path = make(name or recipe, find(recipe).changed(changes), runs, out, command)
+        if recipe in screen_recipes():
+            path = make_screen(name or recipe, _screen(recipe, changes), runs, out, command)
+        else:
+            path = make(name or recipe, find(recipe).changed(changes), runs, out, command)
     except (DataError, ValueError, Diverged) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
@@ -56,6 +65,15 @@ class _Commands(TyperGroup):
         if args and args[0] not in (*self.commands, "--help"):
             args = ["train", *args]
         return super().parse_args(ctx, args)
+
+
+def _screen(name: str, changes: dict[str, str]) -> ScreenRecipe:
+    """The screen's recipe with another seed. Raises ValueError for any other setting."""
+    if unknown := set(changes) - {"seed"}:
+        raise ValueError(f"settings {sorted(unknown)} of a screen: accepted is seed")
+    if not changes.get("seed", "0").isdecimal():
+        raise ValueError(f"seed={changes['seed']}: accepted are whole numbers from 0")
+    return replace(screen_recipe(name), seed=int(changes.get("seed", "0")))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from training import ood_panel
 from training.ood_probes import PROBES
 from training.readers import DataError
 from training.recipe import Recipe
+from training.screen_recipe import ScreenRecipe
 from training.sources import File
 
 
@@ -141,3 +142,19 @@ def test_an_alpha_out_of_reach_writes_no_table(bundle: Path, tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "out of reach" in result.output.replace("\n", " ")
     assert not table.exists()
+
+
+def test_a_screen_is_made_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, int, str]] = []
+
+    def make(name: str, recipe: ScreenRecipe, runs: Path, out: Path, command: str) -> Path:
+        made.append((name, recipe.seed, command))
+        return out
+
+    monkeypatch.setattr(main, "make_screen", make)
+    result = call("screen_mnist", "--set", "seed=2", "--name", "mine")
+    assert result.exit_code == 0, result.output
+    assert made == [("mine", 2, "python -m training screen_mnist --set seed=2")]
+    for setting in ("seed=-1", "seed=x", "channels=3"):
+        assert call("screen_mnist", "--set", setting).exit_code == 1
+    assert len(made) == 1
