@@ -145,16 +145,17 @@ def test_an_alpha_out_of_reach_writes_no_table(bundle: Path, tmp_path: Path) -> 
 
 
 def test_a_screen_is_made_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, int, str]] = []
+    made: list[tuple[Any, ...]] = []
 
     def make(name: str, recipe: ScreenRecipe, runs: Path, out: Path, command: str) -> Path:
-        made.append((name, recipe.seed, command))
+        made.append((name, recipe.seed, runs, command))
         return out
 
     monkeypatch.setattr(main, "make_screen", make)
     result = call("screen_mnist", "--set", "seed=2", "--name", "mine")
     assert result.exit_code == 0, result.output
-    assert made == [("mine", 2, "python -m training screen_mnist --set seed=2")]
+    command = "python -m training screen_mnist --set seed=2"
+    assert made == [("mine", 2, Path("runs"), command)]
     for setting in ("seed=-1", "seed=x", "channels=3"):
         assert call("screen_mnist", "--set", setting).exit_code == 1
     assert len(made) == 1
