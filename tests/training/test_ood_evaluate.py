@@ -14,8 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from models.core.model import Servable
-from models.core.screen import Screen
-from tests.training.ood_bundles import digits, plain_bundle, screen_bundle, write_pictures
+from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training import ood_panel
 from training.calibrate import scores
 from training.ood_evaluate import evaluate, num_sets
@@ -23,7 +22,6 @@ from training.ood_evaluation import Evaluation, Rate, Shown
 from training.ood_figures import pictures
 from training.ood_panel import dataset_of
 from training.ood_report import files, guarantee
-from training.ood_scores import Scorer
 from training.readers import DataError
 from training.sources import File
 
@@ -220,28 +218,6 @@ def test_only_held_out_images_are_called_disjoint(
     assert f"below {bound:.4f} with 95 % confidence" in guarantee(evaluation)
     other = replace(evaluation, calibration_source="500 images of the folder mine")
     assert "disjoint" not in guarantee(other)
-
-
-def test_a_screen_shows_what_its_components_find() -> None:
-    bundle, x = screen_bundle(), digits().splits["test"].x[:9]
-    scorer = Scorer(bundle)
-    found, screen = scorer(x), bundle.build()
-    assert isinstance(screen, Screen)
-    assert scorer.other_names == screen.score_names
-    assert list(found.others) == list(screen.score_names)
-    for i, name in enumerate(screen.score_names):
-        alone = scorer(x[4:5])
-        assert found.others[name][4] == alone.others[name][0]
-        assert found.default[4] == alone.default[0], i
-    energy = scores(screen.part("classifier"), "energy", x).numpy()
-    np.testing.assert_allclose(found.others["energy"], energy, rtol=1e-3, atol=1e-3)
-
-
-def test_what_cannot_screen_images_says_so() -> None:
-    with pytest.raises(DataError, match="no calibration"):
-        Scorer(plain_bundle(calibrations={}))
-    with pytest.raises(DataError, match="only images"):
-        Scorer(plain_bundle(preprocessing=None))
 
 
 def test_a_bundle_says_what_it_was_trained_on() -> None:
