@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.core.conformal import Reference
+from models.core.mahalanobis import rows_times
 from models.core.nets import class_mask
 from models.core.operation import OneShot, Rows, num_rows
 from models.core.score import Score
@@ -82,7 +83,8 @@ def residual(features: Tensor, reference: Tensor) -> Tensor:
     mean, axes = reference.double().split([dims, len(reference) - dims])
     away = features.double() - mean
     basis = axes.view(dims, -1)
-    return (away - away @ basis @ basis.T).norm(dim=1).float()
+    inside = rows_times(rows_times(away, basis), basis.T)
+    return (away - inside).norm(dim=1).float()
 
 
 def error_probability(logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import scipy.spatial.distance
 import torch
 from torch import Tensor
 
-from models.core.mahalanobis import distance, fit
+from models.core.mahalanobis import distance, fit, rows_times
 
 
 def normals(num: int, dims: int, seed: int = 0) -> Tensor:
@@ -23,6 +23,15 @@ def test_it_is_that_of_scipy() -> None:
     mean = fitted.mean(0).numpy()
     expected = [scipy.spatial.distance.mahalanobis(x, mean, inverse) for x in asked.numpy()]
     assert distance(asked, fit(fitted)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_row_has_the_same_bits_in_any_company() -> None:
+    rows, matrix = normals(64, 33), normals(33, 9, seed=2)[:, :7]
+    together = rows_times(rows, matrix)
+    torch.testing.assert_close(together, rows @ matrix)
+    for size in (1, 2, 3, 8, 31):
+        parts = [rows_times(part, matrix) for part in rows.split(size)]
+        assert torch.equal(torch.cat(parts), together)
 
 
 def test_one_number_is_measured_in_deviations() -> None:
