@@ -15,6 +15,8 @@ _ABOUT = {
     "ood_histograms.png": "Scores.",
     "ood_roc.png": "ROC curves.",
 }
+_MANY = 10_000
+"""Images of a set from which on the fourth digit of an AUROC says something."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
 table { border-collapse: collapse; font-size: 0.85rem; margin: 1rem 0; width: 100%; }
@@ -145,11 +147,13 @@ def _sections(found: Evaluation) -> list[tuple[str, list[str], Sequence[str], _C
 def _caught(row: Row) -> list[str]:
     caught = row.caught
     assert caught is not None
+    digits = 4 if row.num_images >= _MANY else 3
     gain = f"{caught.gain:+.3f} +- {2 * caught.gain_standard_error:.3f}"
     return [
         f"{row.name} (dev)" if row.part == "development" else row.name,
         f"{row.num_images:,}",
-        f"{caught.auroc:.4f} ({caught.auroc_low:.4f} to {caught.auroc_high:.4f})",
+        f"{caught.auroc:.{digits}f} "
+        f"({caught.auroc_low:.{digits}f} to {caught.auroc_high:.{digits}f})",
         f"{caught.auroc_by_trivial_score[caught.best_trivial_score]:.3f} "
         f"{caught.best_trivial_score}",
         gain if caught.is_gain else f"no gain ({gain})",

@@ -173,7 +173,7 @@ def test_the_report_says_what_was_counted(found: Found) -> None:
         assert f"| {row.name} " in markdown
         assert row.about in markdown
         if row.caught:
-            assert f"{row.caught.auroc:.4f} ({row.caught.auroc_low:.4f}" in markdown
+            assert f"{row.caught.auroc:.3f} ({row.caught.auroc_low:.3f}" in markdown
     for line in markdown.splitlines():
         if line.startswith("| "):
             assert line.endswith(" |")
