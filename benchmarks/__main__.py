@@ -9,6 +9,8 @@ from benchmarks import (
     compression,
     maf_inversion,
     pixelcnn_sampling,
+    screen_guarantees,
+    screen_latency,
     screening,
     step_batching,
 )
@@ -19,6 +21,8 @@ BENCHMARKS = {
     "compression_of_all": compression.measure_all,
     "maf_inversion": maf_inversion.run,
     "pixelcnn_sampling": pixelcnn_sampling.run,
+    "screen_guarantees": screen_guarantees.run,
+    "screen_latency": screen_latency.run,
     "screening": screening.run,
     "step_batching": step_batching.measure,
     "step_batching_long": step_batching.measure_long,

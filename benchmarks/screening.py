@@ -27,8 +27,8 @@ _ROUNDS, _CONNECTIONS, _TOTAL = 3, 32, 3000
 
 def run() -> Table:
     """Medians over interleaved rounds; the last column is what serving adds to the model."""
-    images = _images()
-    alone = _model_alone_us(images)
+    pictures = images()
+    alone = _model_alone_us(pictures)
     servers = {
         "plain FastAPI, multipart": ([sys.executable, "-m", "uvicorn", "benchmarks.plain:app"], 0),
         "likely, raw body": ([sys.executable, "-m", "service"], 1),
@@ -36,7 +36,7 @@ def run() -> Table:
     loads: dict[str, list[Load]] = {name: [] for name in servers}
     for _ in track(range(_ROUNDS), "rounds"):
         for name, (command, raw) in servers.items():
-            loads[name].append(_serve(command, _raw(images) if raw else _multipart(images)))
+            loads[name].append(_serve(command, _raw(pictures) if raw else _multipart(pictures)))
     table = Table(
         "server", "CPU us/request", "requests/s", "p50 ms", "p99 ms", "over model + decode"
     )
@@ -54,7 +54,8 @@ def run() -> Table:
     return table
 
 
-def _images() -> list[bytes]:
+def images() -> list[bytes]:
+    """PNGs of test images."""
     sample = np.load(ROOT / "tests" / "data" / "fashion-mnist_test_1000.npz")["x"][:64]
     found = []
     for pixels in sample:
@@ -79,14 +80,17 @@ def _model_alone_us(images: list[bytes]) -> float:
 
 
 def _raw(images: list[bytes]) -> list[bytes]:
-    return [request("/ood_score", "image/png", image) for image in images]
+    return [request("/ood_score?model=jem_fashion-mnist", "image/png", image) for image in images]
 
 
 def _multipart(images: list[bytes]) -> list[bytes]:
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n'
     head += b"Content-Type: image/png\r\n\r\n"
     form = "multipart/form-data; boundary=b"
-    return [request("/ood_score", form, head + image + b"\r\n--b--\r\n") for image in images]
+    return [
+        request("/ood_score?model=jem_fashion-mnist", form, head + image + b"\r\n--b--\r\n")
+        for image in images
+    ]
 
 
 def _serve(command: list[str], requests: list[bytes]) -> Load:
@@ -99,7 +103,7 @@ def _serve(command: list[str], requests: list[bytes]) -> Load:
         [*command, *extra], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
     )
     try:
-        _await_ready(port, "/openapi.json" if extra else "/health/ready")
+        await_ready(port, "/openapi.json" if extra else "/health/ready")
         asyncio.run(drive(port, server.pid, requests, _CONNECTIONS, _TOTAL // 10))
         return asyncio.run(drive(port, server.pid, requests, _CONNECTIONS, _TOTAL))
     finally:
@@ -107,7 +111,8 @@ def _serve(command: list[str], requests: list[bytes]) -> Load:
         server.wait()
 
 
-def _await_ready(port: int, path: str) -> None:
+def await_ready(port: int, path: str) -> None:
+    """Wait until a server answers. Raises TimeoutError."""
     for _ in range(600):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1):

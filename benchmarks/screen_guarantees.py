@@ -1,0 +1,110 @@
+"""Do the promises of a screen hold? Recalibrations, batches and groups of real images, resampled."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from models.core.bundle import load
+from models.core.conformal import Calibration, benjamini_hochberg
+from models.core.conformal_group import group_test
+from models.core.guarantee import Rule
+from training.screens import screened, served
+
+ROOT = Path(__file__).parents[1]
+_REPEATS = 200
+_NUM = 2000  # calibration images of a resampled set
+_DELTA = 0.05
+_OWN, _STRANGE = 45, 5  # images of a batch
+_GROUPS = 40  # of each size, in a repetition
+
+
+def run() -> Table:
+    """Promised and realised shares, for `screen_fashion-mnist`, with strangers from MNIST.
+
+    Own images are those of its calibration and 1,000 of the test split: each repetition calibrates
+    on 2,000 of them, drawn anew, and is measured on the others.
+    """
+    scores, z, reference, strange = _pool()
+    table = Table("promise", "level", "realised", "what is counted")
+    for alpha in (0.05, 0.01):
+        rates = _rates(scores, alpha)
+        for guarantee, realised in rates.items():
+            share = float((realised > alpha).mean())
+            promised = f"{_DELTA:g} of sets" if guarantee == "pac" else "about half of sets"
+            told = f"{share:.3f} of sets above {alpha:g}; mean rate {realised.mean():.4f}"
+            table.add_row(f"{guarantee}, alpha {alpha:g}", promised, told, "false alarms")
+    for level in (0.05, 0.1):
+        false, power = _discoveries(scores, strange, level)
+        told = f"{false:.4f}; {power:.3f} of the strangers found"
+        table.add_row("Benjamini-Hochberg", f"{level:g}", told, f"{_OWN} own, {_STRANGE} others")
+    for size in (5, 10, 25):
+        rate = _group_rate(scores, z, reference, size, 0.05)
+        table.add_row(f"group of {size}", "0.05", f"{rate:.4f}", "own groups alarmed")
+    return table
+
+
+def _pool() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scores (N,), z (N, J) and covariance of own images, and scores of strangers."""
+    bundle = load(ROOT / "bundles" / "screen_fashion-mnist")
+    model, calibration = served(bundle), bundle.calibrations["screen"]
+    found = {}
+    for name in ("fashion-mnist_test_1000", "mnist_test_500"):
+        x = np.load(ROOT / "tests" / "data" / f"{name}.npz")["x"]
+        found[name] = screened(model, x.reshape(len(x), *model.event_shape))
+    own, strange = found.values()
+    assert calibration.z is not None
+    assert isinstance(calibration.reference, Tensor)
+    scores, z = (
+        torch.cat(pair)
+        for pair in zip((calibration.scores, calibration.z), (own["score"], own["z"]), strict=True)
+    )
+    return scores, z, calibration.reference, strange["score"]
+
+
+def _rates(scores: Tensor, alpha: float) -> dict[str, np.ndarray]:
+    found: dict[str, list[float]] = {"marginal": [], "pac": []}
+    for repeat in track(range(_REPEATS), "recalibrations"):
+        first, rest = _cut(len(scores), repeat)
+        calibration = Calibration.fit(scores[first])
+        for guarantee in ("marginal", "pac"):
+            rule = Rule.of(calibration, alpha, guarantee, _DELTA)
+            found[guarantee].append(float(rule.judge(scores[rest]).is_ood.double().mean()))
+    return {name: np.array(rates) for name, rates in found.items()}
+
+
+def _discoveries(scores: Tensor, strange: Tensor, level: float) -> tuple[float, float]:
+    """Mean share of own images among the rejected, and mean share of strangers rejected."""
+    false, power = [], []
+    for repeat in track(range(10 * _REPEATS), "batches"):
+        first, rest = _cut(len(scores), repeat)
+        other = torch.randperm(len(strange), generator=_generator(repeat))[:_STRANGE]
+        batch = torch.cat([scores[rest[:_OWN]], strange[other]])
+        p_value = Calibration.fit(scores[first]).p_value(batch)
+        rejected = benjamini_hochberg(p_value) <= level
+        false.append(float(rejected[:_OWN].sum()) / max(1, int(rejected.sum())))
+        power.append(float(rejected[_OWN:].double().mean()))
+    return float(np.mean(false)), float(np.mean(power))
+
+
+def _group_rate(scores: Tensor, z: Tensor, reference: Tensor, size: int, alpha: float) -> float:
+    alarms = []
+    for repeat in track(range(_REPEATS // 4), f"groups of {size}"):
+        first, rest = _cut(len(scores), repeat)
+        calibration = Calibration.fit(scores[first], reference, z[first])
+        for start in range(0, _GROUPS * size, size):
+            rows = rest[start : start + size]
+            alarms.append(group_test(calibration, scores[rows], z[rows]).p_value <= alpha)
+    return float(np.mean(alarms))
+
+
+def _cut(num: int, repeat: int) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(num, generator=_generator(repeat))
+    return order[:_NUM], order[_NUM:]
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
