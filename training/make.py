@@ -160,8 +160,14 @@ def _same_settings(folder: Path, recipe: Recipe) -> None:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings, indent=2))
-    elif _of_weights(json.loads(path.read_text())) != settings:
+    elif _of_weights(_completed(json.loads(path.read_text()), recipe)) != settings:
         raise ValueError(f"{folder} holds a run with other settings: remove it, or use --runs")
+
+
+def _completed(settings: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """With the defaults of what the family's config has gained since the run began."""
+    defaults = json.loads(json.dumps(asdict(type(recipe.config)())))
+    return {**settings, "config": {**defaults, **settings["config"]}}
 
 
 def _of_weights(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tests.training.tiny import LIGHTNING, small_recipe
 from training import data
 from training.__main__ import train
 from training.calibrate import columns, scores
-from training.make import make
+from training.make import _same_settings, make
 from training.recipe import Recipe
 
 pytestmark = LIGHTNING
@@ -150,6 +150,20 @@ def test_other_settings_need_another_run(made: Path) -> None:
     for other in (replace(recipe, seed=1), replace(recipe, objective_settings=settings)):
         with pytest.raises(ValueError, match="run with other settings"):
             make("small", other, root / "runs", root, "")
+
+
+def test_a_run_goes_on_when_its_family_has_gained_a_setting(made: Path) -> None:
+    recipe, path = digits(family_of(made)), made.parent / "runs" / "small" / "settings.json"
+    settings, defaults = json.loads(path.read_text()), vars(type(recipe.config)())
+    old = {k: v for k, v in settings["config"].items() if v != defaults[k]}
+    assert len(old) < len(settings["config"]), "or this test says nothing"
+    path.write_text(json.dumps({**settings, "config": old}))
+    try:
+        _same_settings(path.parent, recipe)
+        with pytest.raises(ValueError, match="run with other settings"):
+            _same_settings(path.parent, replace(recipe, seed=1))
+    finally:
+        path.write_text(json.dumps(settings))
 
 
 def test_params_that_would_be_refused_at_the_end_are_refused_at_once(tmp_path: Path) -> None:
