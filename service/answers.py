@@ -1,6 +1,6 @@
 """What answers hold, as the API's documentation shows it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,15 +15,6 @@ class Timing(BaseModel):
 
     queue: float
     compute: float
-
-
-class Calibrated(BaseModel):
-    """What a p_value is measured against, and what that promises."""
-
-    score_name: str
-    num_images: int
-    source: str
-    guarantee: str
 
 
 class Item(BaseModel):
@@ -59,41 +50,6 @@ class EnergyItem(Rated):
     )
 
 
-class OodScoreItem(Item):
-    """Higher score = stranger, lower p_value = stranger."""
-
-    score: Number
-    p_value: float
-    is_ood: bool = Field(description="p_value <= alpha")
-    threshold: float = Field(description="scores above it are out of distribution at alpha")
-    score_name: str
-    alpha: float
-
-
-class ClassifyItem(Item):
-    """The likeliest class, and whether the image is like what the classes were learnt from."""
-
-    label: str
-    label_index: int
-    probabilities: dict[str, float | None]
-    p_value: float | None
-    score_name: str | None
-    decision: Literal["accept", "uncertain"] | None = Field(
-        description="uncertain: the image is strange, whatever the probabilities say"
-    )
-
-
-class BatchVerdict(BaseModel):
-    """Which of several images are strange, judged together (Benjamini and Hochberg 1995)."""
-
-    method: Literal["benjamini-hochberg"]
-    alpha: float
-    adjusted_p_values: list[float]
-    rejected: list[bool]
-    num_rejected: int
-    guarantee: str
-
-
 class Scored(BaseModel):
     """The envelope of every answer; `results` are in the order given."""
 
@@ -111,22 +67,6 @@ class EnergyAnswer(Scored):
     """Per image: energy."""
 
     results: list[EnergyItem]
-
-
-class OodScoreAnswer(Scored):
-    """Per image: calibrated strangeness."""
-
-    results: list[OodScoreItem]
-    calibration: Calibrated
-    batch: BatchVerdict | None = Field(description="for several images")
-
-
-class ClassifyAnswer(Scored):
-    """Per image: class and decision."""
-
-    results: list[ClassifyItem]
-    calibration: Calibrated | None
-    note: str | None = Field(description="why there is no decision, if there is none")
 
 
 class MadeAnswer(Scored):
@@ -213,8 +153,12 @@ class ModelSummary(BaseModel):
     version: str
     family: str
     default: bool
+    default_screen: bool = Field(description="of /ood_score, where no model is named")
+    screen: str | None = Field(
+        description="name@version of the screen that decides about its classifications"
+    )
     event_shape: list[int]
-    likelihood: Likelihood
+    likelihood: Likelihood | None = Field(description="null for screens, which have none")
     class_names: list[str]
     operations: list[str]
     scores: list[str]
@@ -233,8 +177,10 @@ class ModelDetails(BaseModel):
     version: str
     family: str
     default: bool
+    default_screen: bool
+    screen: str | None
     event_shape: list[int]
-    likelihood: Likelihood
+    likelihood: Likelihood | None
     class_names: list[str]
     latent_shape: list[int] | None = Field(description="of z; null if the model has no latents")
     num_levels: int | None = Field(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from service.inputs import Uploads
 from service.observe import exchange_of
 from service.schemas import Request as Fields
 from service.state import Service
-from service.store import Served
+from service.store import Served, Store
 from service.tickets import Viewer
 from service.waiting import until_done
 from service.worker import Answer
@@ -40,6 +40,8 @@ class Call(Generic[F]):
     uploads: Uploads | None
     media_type: str
     """The form of the answer."""
+    body: Body = field(default_factory=Body)
+    """As it came, to be read for another model too."""
 
     def submit(
         self,
@@ -113,22 +115,24 @@ async def receive(
     offers: Sequence[str] = (JSON,),
     bring: Bring = inputs.events,
     required: str = "no image and no array: accepted are images, files or instances",
+    find: Callable[[Store, str | None], Served] = Store.find,
 ) -> Call[F]:
     """Read, validate and decode a request. Raises whatever is wrong with it.
 
-    `required` is what to say if it brings nothing; empty if it need not.
+    `required` is what to say if it brings nothing; empty if it need not. `find` looks up the
+    model.
     """
     service: Service = request.app.state.service
     media_type = preferred(request, offers)
     store = service.store
     body = await read(request, accepted, service.settings)
     fields = body.parse(schema)
-    served = store.find(fields.model)
+    served = find(store, fields.model)
     exchange_of(request.scope).model = served.label
     uploads = await bring(body, served, service.decoder, service.settings.max_images)
     if required and uploads is None:
         raise InvalidRequest(required)
-    return Call(request, service, fields, served, uploads, media_type)
+    return Call(request, service, fields, served, uploads, media_type, body)
 
 
 def _timing_ms(answers: Sequence[Answer]) -> dict[str, float]:

@@ -48,9 +48,30 @@ async def events(body: Body, served: Served, decoder: Decoder, max_rows: int) ->
     x = await _array(body, Form(model.event_shape, grid=model.grid), max_rows)
     if x is None:
         return None
+    return await _on_grid_of(served, x)
+
+
+async def events_again(
+    body: Body, uploads: Uploads, served: Served, other: Served, decoder: Decoder, max_rows: int
+) -> Uploads:
+    """The events of a request about one model, in the form of another of the same event shape.
+
+    Raises what is wrong with them for the other one.
+    """
+    if served.takes_images and served.preprocessing == other.preprocessing:
+        if other.model.grid in (None, served.model.grid):
+            return uploads
+        return await _on_grid_of(other, uploads.columns["x"].numpy())
+    found = await events(body, other, decoder, max_rows)
+    assert found is not None
+    return found
+
+
+async def _on_grid_of(served: Served, x: np.ndarray) -> Uploads:
+    """Rows of an array as events of a model."""
     notes: list[list[str]] = [[] for _ in x]
-    if model.grid is not None:
-        work = partial(discretised, x, model.grid, served.preprocessing)
+    if served.model.grid is not None:
+        work = partial(discretised, x, served.model.grid, served.preprocessing)
         x, notes = work() if x.nbytes <= _LARGE_BYTES else await asyncio.to_thread(work)
     return Uploads({"x": torch.from_numpy(x)}, notes)
 

@@ -10,19 +10,15 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.core.operation import num_rows
 from service import making, results
-from service.answers import (
-    ClassifyAnswer,
-    EnergyAnswer,
-    LogLikelihoodAnswer,
-    OodScoreAnswer,
-    SampleAnswer,
-)
+from service.answers import EnergyAnswer, LogLikelihoodAnswer, SampleAnswer
+from service.answers_screen import ClassifyAnswer, OodScoreAnswer
 from service.bodies import JSON
 from service.calls import Call, receive
-from service.errors import InvalidRequest, NotCalibrated, TooManyRows
+from service.errors import InvalidRequest, ServiceError, TooManyRows
 from service.inputs import class_index, operation_params
-from service.results import Judge
+from service.judges import judge_of, with_notes
 from service.schemas import (
     ClassifyRequest,
     EnergyRequest,
@@ -30,6 +26,8 @@ from service.schemas import (
     OodScoreRequest,
     SampleRequest,
 )
+from service.store import Store
+from service.verdicts import Judge, undecided
 
 
 class ThinRoute(APIRoute):
@@ -77,16 +75,16 @@ def _about(call: Call[LogLikelihoodRequest] | Call[EnergyRequest], name: str) ->
 
 @router.post("/ood_score", tags=["screen"], responses={200: {"model": OodScoreAnswer}})
 async def ood_score(request: Request) -> Response:
-    """How strange each event is, with a calibrated p-value: `is_ood` if it is at most alpha."""
-    call = await receive(request, OodScoreRequest)
-    judge = Judge.of(call.served, call.fields.score, call.fields.alpha)
+    """How strange each event is, with a calibrated p-value, and whether that is an alarm."""
+    call = await receive(request, OodScoreRequest, find=Store.find_screen)
+    judge = Judge.of(call.served, call.fields, call.fields.score)
     answers = await call.wait(call.submit(judge.score.operation))
-    found = results.ood_scores(judge, answers[0].rows)
+    judged = judge.judged(answers[0].rows)
     return call.reply(
         answers,
-        results=call.results(found),
+        results=call.results(judged.results()),
         calibration=judge.summary(),
-        batch=results.batch_verdict(judge, found),
+        batch=judged.batch(),
     )
 
 
@@ -94,19 +92,30 @@ async def ood_score(request: Request) -> Response:
 async def classify(request: Request) -> Response:
     """The class of each image, and `uncertain` where the image is unlike all classes."""
     call = await receive(request, ClassifyRequest)
-    judge, note = None, None
-    try:
-        judge = Judge.of(call.served, call.fields.score, call.fields.alpha)
-    except NotCalibrated as error:
-        note = f"no decision: {error}"
+    judge, beside, note = await judge_of(call)
     jobs = [call.submit("classify")]
     outputs = call.served.operation("classify").outputs
-    if judge and not set(judge.score.columns) <= set(outputs):
-        jobs.append(call.submit(judge.score.operation))
+    if judge and (beside is not call or not set(judge.score.columns) <= set(outputs)):
+        try:
+            jobs.append(beside.submit(judge.score.operation))
+        except ServiceError:
+            jobs[0].cancel()
+            raise
     answers = await call.wait(*jobs)
-    found = results.classes(call.served, answers[0].rows, judge, answers[-1].rows)
-    calibration = judge.summary() if judge else None
-    return call.reply(answers, results=call.results(found), calibration=calibration, note=note)
+    rows = answers[0].rows
+    decided = undecided(num_rows(rows))
+    if judge:
+        judged = judge.judged(answers[-1].rows)
+        decided = judged.decisions()
+    if beside is not call:
+        call = with_notes(call, beside)
+    return call.reply(
+        answers,
+        results=call.results(results.classes(call.served, rows, decided)),
+        screen=judge.served.label if judge and judge.served.is_screen else None,
+        calibration=judge.summary() if judge else None,
+        note=note,
+    )
 
 
 @router.post("/sample", tags=["sample"], responses={200: {"model": SampleAnswer}})

@@ -13,7 +13,7 @@ from service.answers import ModelDetails, Models, ModelSummary
 from service.inputs import params_schema
 from service.metrics import CONTENT_TYPE
 from service.state import Service
-from service.store import Served
+from service.store import Served, Store
 
 router = APIRouter()
 PROBLEMS: dict[str, type[errors.ServiceError]] = {
@@ -33,7 +33,7 @@ async def root() -> RedirectResponse:
 async def models(request: Request) -> Models:
     """All loaded models."""
     store = _service(request).store
-    return Models(models=[_summary(m, store.default) for m in store.models.values()])
+    return Models(models=[_summary(m, store) for m in store.models.values()])
 
 
 @router.get("/models/{name}", tags=["models"])
@@ -42,7 +42,7 @@ async def model(name: str, request: Request) -> ModelDetails:
     store = _service(request).store
     served = store.find(name)
     bundle = served.bundle
-    summary = _summary(served, store.default).model_dump(exclude={"operations", "scores"})
+    summary = _summary(served, store).model_dump(exclude={"operations", "scores"})
     return ModelDetails(
         **summary,
         latent_shape=list(shape) if (shape := served.model.latent_shape) else None,
@@ -110,13 +110,16 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _summary(served: Served, default: str) -> ModelSummary:
+def _summary(served: Served, store: Store) -> ModelSummary:
     bundle = served.bundle
+    screen = store.screen_of(served)
     return ModelSummary(
         name=bundle.name,
         version=bundle.version,
         family=bundle.family,
-        default=bundle.name == default,
+        default=served is store.find(None),
+        default_screen=served is store.find_screen(None),
+        screen=screen.label if screen else None,
         event_shape=list(served.model.event_shape),
         likelihood=served.model.likelihood,
         class_names=list(served.class_names),
@@ -136,5 +139,9 @@ def _operation(served: Served, name: str) -> dict[str, Any]:
         "needs_events": operation.needs_events,
         "needs_latents": operation.needs_latents,
         "takes_label": operation.takes_label,
-        "backends": {graph: served.backends[graph].name for graph in operation.graphs},
+        "backends": {
+            graph: served.backends[graph].name
+            for graph in operation.graphs
+            if graph in served.backends
+        },
     }

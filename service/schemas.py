@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.core.guarantee import Guarantee
+
 Format = Literal["png", "arrays"]
 
 
@@ -135,18 +137,34 @@ class EnergyRequest(EventRequest):
     seed: Seed = Field(0, description="of estimators that draw random numbers")
 
 
-class OodScoreRequest(EventRequest):
-    """What to screen."""
+class ScreenRequest(EventRequest):
+    """By which score, and with which promise, events are judged."""
 
     alpha: Alpha = 0.05
     score: ScoreName = None
+    guarantee: Guarantee = Field(
+        "marginal",
+        description="of the rate alpha: on average over draws of the calibration set, with "
+        "confidence 1 - delta for this very set (pac), or on average within each predicted class",
+    )
+    delta: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="of pac: the share of calibration sets that break the promise; of others: 1 - "
+        "the confidence of the bound that the answer states",
+    )
 
 
-class ClassifyRequest(EventRequest):
-    """What to classify; images whose p_value is at most alpha are uncertain."""
+class OodScoreRequest(ScreenRequest):
+    """What to screen; without a model the default screen does it."""
 
-    alpha: Alpha = 0.05
-    score: ScoreName = None
+
+class ClassifyRequest(ScreenRequest):
+    """What to classify; images whose p_value is at most alpha are uncertain.
+
+    Without a score the screen that was made for the model decides, if one is loaded.
+    """
 
 
 class EncodeRequest(EventRequest):

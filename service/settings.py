@@ -22,6 +22,11 @@ class Settings(BaseSettings):
         "jem_fashion-mnist",
         description="the model of requests that name none; the first one if it is not there",
     )
+    default_screen: str = Field(
+        "screen_fashion-mnist",
+        description="the model of /ood_score where none is named; the default model if it is "
+        "not there",
+    )
     backend: Literal["auto", "onnx", "torch"] = Field(
         "auto", description="what runs the exported graphs; auto takes the faster one of each"
     )

@@ -102,6 +102,7 @@ class Service:
             settings.backend,
             settings.num_threads,
             lambda url, error: self.log.error("bundle skipped", bundle=url, error=str(error)),
+            settings.default_screen,
         )
         for served in store.models.values():
             for name, operation in served.operations.items():

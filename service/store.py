@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -48,6 +49,11 @@ class Served:
         return len(self.model.event_shape) == 3
 
     @property
+    def is_screen(self) -> bool:
+        """Whether it was made to say how strange events are."""
+        return self.bundle.kind == "screen"
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """How pictures become events; None for vectors."""
         return self.bundle.preprocessing if self.takes_images else None
@@ -77,6 +83,8 @@ class Store:
     models: Mapping[str, Served]
     failed: Mapping[str, str]
     default: str
+    default_screen: str = ""
+    """Of those that ask how strange something is and name no model."""
 
     def find(self, name: str | None) -> Served:
         """By name or name@version; None is the default. Raises UnknownModel."""
@@ -86,6 +94,26 @@ class Store:
             raise UnknownModel(f"model {name!r} is not loaded: there are {known}")
         return served
 
+    def find_screen(self, name: str | None) -> Served:
+        """The same, None being the default screen if it is loaded."""
+        if not name and self.default_screen in self.models:
+            name = self.default_screen
+        return self.find(name)
+
+    def screen_of(self, served: Served) -> Served | None:
+        """The screen that decides about a model's classifications, if there is one."""
+        return served if served.is_screen else self._screens.get(served.bundle.name)
+
+    @cached_property
+    def _screens(self) -> dict[str, Served]:
+        """By the name of the model that they were made for; the default screen goes first."""
+        found: dict[str, Served] = {}
+        screens = [served for served in self.models.values() if served.is_screen]
+        for served in sorted(screens, key=lambda s: s.bundle.name != self.default_screen):
+            for name in served.bundle.config.get("screens", ()):
+                found.setdefault(name, served)
+        return found
+
 
 def fill(
     urls: tuple[str, ...],
@@ -93,6 +121,7 @@ def fill(
     backend: str,
     num_threads: int,
     report: Callable[[str, Exception], None],
+    default_screen: str = "",
 ) -> Store:
     """Load every bundle that is found; a damaged one is reported and left out.
 
@@ -114,7 +143,8 @@ def fill(
         except (OSError, ValueError) as error:
             failed[url] = str(error)
             report(url, error)
-    return Store(models, failed, default if default in models else next(iter(models), default))
+    first = default if default in models else next(iter(models), default)
+    return Store(models, failed, first, default_screen)
 
 
 def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Served:

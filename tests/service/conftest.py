@@ -23,6 +23,7 @@ from service.state import Service
 from tests.service.coders import save_coders
 from tests.service.flows import AUTOENCODERS, save_flows
 from tests.service.models import images, inputs, tiny_model
+from tests.service.screens import save_screens
 
 CLASS_NAMES = ("circle", "square", "star")
 LONG = {"params": {"num_steps": 10_000}, "num_samples": 4}
@@ -187,5 +188,19 @@ def coders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("coders")
     save_coders(folder)
     update = {"bundles": (str(folder),), "default_model": "bits", "max_images": 80}
+    with client_of(settings.model_copy(update=update)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def screens(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of an app with the models of `client` and screens of them; see `save_screens`."""
+    folder = tmp_path_factory.mktemp("screens")
+    save_screens(folder)
+    update = {
+        "bundles": (*settings.bundles, str(folder)),
+        "default_screen": "screen",
+        "backend": "torch",
+    }
     with client_of(settings.model_copy(update=update)) as client:
         yield client

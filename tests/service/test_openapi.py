@@ -98,4 +98,4 @@ def test_every_endpoint_documents_its_forms(client: Client) -> None:
     }  # fmt: skip
     assert {p["name"] for p in back["parameters"]} == {"model", "progress_every"}
     names = {p["name"] for p in paths["/ood_score"]["post"]["parameters"]}
-    assert names == {"model", "alpha", "score"}
+    assert names == {"model", "alpha", "score", "guarantee", "delta"}
