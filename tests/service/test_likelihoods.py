@@ -112,7 +112,7 @@ def test_strangers_and_the_likelihood_of_each_score(flows: Client) -> None:
         for result, score in zip(answer["results"], scores, strict=True):
             assert result["score"] == pytest.approx(float(score), rel=1e-4, abs=1e-4)
             assert result["score_name"] == name
-        assert "of rows like those 99" in answer["calibration"]["guarantee"]
+        assert "of rows like the 99 " in answer["calibration"]["guarantee"]
         assert "rejected rows" in answer["batch"]["guarantee"]
     first = flows.post("/ood_score", json={"model": "table", "instances": x.tolist()}).json()
     assert first["results"][0]["score_name"] == "nll"
