@@ -51,7 +51,7 @@ def test_the_level_holds(num: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["z", "scores"])
-@pytest.mark.parametrize(("num", "least"), [(5, 0.55), (10, 0.8), (25, 0.97)])
+@pytest.mark.parametrize(("num", "least"), [(5, 0.55), (25, 0.97)])
 def test_groups_find_what_single_images_hide(num: int, least: float, kind: str) -> None:
     alarms, total = share_flagged(num, 0.6, kind)
     assert alarms >= least * total

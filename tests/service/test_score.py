@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel
 
-from service import answers
+from service import answers, answers_screen
 from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client
 from tests.service.models import images
 from tests.service.pictures import deep_png, file, npy, pixels, png
@@ -21,8 +21,8 @@ SCORING = ("log_likelihood", "energy", "ood_score", "classify")
 ANSWERS: dict[str, type[BaseModel]] = {
     "log_likelihood": answers.LogLikelihoodAnswer,
     "energy": answers.EnergyAnswer,
-    "ood_score": answers.OodScoreAnswer,
-    "classify": answers.ClassifyAnswer,
+    "ood_score": answers_screen.OodScoreAnswer,
+    "classify": answers_screen.ClassifyAnswer,
 }
 
 
