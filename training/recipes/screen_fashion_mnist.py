@@ -5,7 +5,7 @@ from training.screen_recipe import ScreenRecipe
 
 RECIPE = ScreenRecipe(
     parts={
-        "position": "pixelcnn_fashion-mnist",
+        "position": "pixelcnn_fashion-mnist-placed",
         "local": "pixelcnn_fashion-mnist-local",
         "denoiser": "ddpm_fashion-mnist-small",
         "classifier": "jem_fashion-mnist-classifier",

@@ -7,7 +7,7 @@ RECIPE = ScreenRecipe(
     parts={
         "position": "pixelcnn_fraktur-glyphs",
         "local": "pixelcnn_fraktur-glyphs-local",
-        "denoiser": "ddpm_fraktur-glyphs-small",
+        "denoiser": "ddpm_fraktur-glyphs",
         "classifier": "jem_fraktur-glyphs-classifier",
     },
     components=(
