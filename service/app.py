@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from service import routes, routes_compression, routes_info, routes_latents
+from service import routes, routes_compression, routes_drift, routes_info, routes_latents
 from service.errors import (
     ClientGone,
     InvalidRequest,
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(routes_latents.router)
     app.include_router(routes_compression.router)
     app.include_router(routes_info.router)
+    app.include_router(routes_drift.router)
     app.add_exception_handler(ServiceError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

@@ -16,6 +16,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Times of creation would double the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_P_VALUES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -74,6 +75,31 @@ class Metrics(Watch):
             "likely_step_failures_total",
             "Exceptions that operations raised.",
             ("model", "operation"),
+            registry=registry,
+        )
+        self.p_value = Histogram(
+            "likely_p_value",
+            "p-values of screened events; uniform while they are like the calibration set.",
+            ("model", "score"),
+            buckets=_P_VALUES,
+            registry=registry,
+        )
+        self.drift_capital = Gauge(
+            "likely_drift_log10_martingale",
+            "Evidence that screened events have changed; 0 at the start.",
+            ("model", "score"),
+            registry=registry,
+        )
+        self.drift_alarmed = Gauge(
+            "likely_drift_alarmed",
+            "1 from an alarm of the test of drift until its reset.",
+            ("model", "score"),
+            registry=registry,
+        )
+        self.drift_alarms = Counter(
+            "likely_drift_alarms_total",
+            "Alarms of the test of drift.",
+            ("model", "score"),
             registry=registry,
         )
         self.model_info = Gauge(

@@ -57,6 +57,7 @@ _POST_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 _GET_STATUSES = {
     "/models": (503,),
     "/models/{name}": (404, 422, 503),
+    "/models/{name}/drift": (404, 422, 503),
     "/health/live": (503,),
     "/health/ready": (503,),
     "/problems/{slug}": (404, 422),
@@ -94,6 +95,7 @@ def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
     for path, statuses in _GET_STATUSES.items():
         _add_problems(schema["paths"][path]["get"], statuses)
+    _add_problems(schema["paths"]["/models/{name}/drift/reset"]["post"], (404, 422, 503))
     metrics = schema["paths"]["/metrics"]["get"]["responses"]["200"]
     metrics["content"] = {"text/plain": {"schema": {"type": "string"}}}
     return schema

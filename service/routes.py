@@ -80,6 +80,7 @@ async def ood_score(request: Request) -> Response:
     judge = Judge.of(call.served, call.fields, call.fields.score)
     answers = await call.wait(call.submit(judge.score.operation))
     judged = judge.judged(answers[0].rows)
+    call.service.drift.see(judge.served, judge.name, judged.scores)
     return call.reply(
         answers,
         results=call.results(judged.results()),
@@ -106,6 +107,7 @@ async def classify(request: Request) -> Response:
     decided = undecided(num_rows(rows))
     if judge:
         judged = judge.judged(answers[-1].rows)
+        call.service.drift.see(judge.served, judge.name, judged.scores)
         decided = judged.decisions()
     if beside is not call:
         call = with_notes(call, beside)

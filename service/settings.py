@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         30.0, ge=0, description="time that accepted requests get after SIGTERM, then 503"
     )
+    drift_alpha: float = Field(
+        0.01, gt=0, lt=1, description="chance that a test of drift ever alarms without any"
+    )
+    drift_window: int = Field(
+        1000, ge=1, le=10**6, description="p-values that GET /models/{name}/drift looks back on"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe lines of the log; each request is one line of info"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from service.drift import Drift
 from service.errors import NotReady, Overloaded, TooManyRows
 from service.images import Decoder
 from service.metrics import Metrics
@@ -30,6 +31,7 @@ class Service:
         self.settings = settings
         self.log = structlog.get_logger()
         self.metrics = _LoggingMetrics(self.log)
+        self.drift = Drift(settings.drift_alpha, settings.drift_window, self.metrics, self.log)
         self.worker = Worker(settings.max_rows_inside, settings.num_threads, self.metrics)
         self.metrics.rows_inside.set_function(lambda: self.worker.rows_inside)
         self.decoder = Decoder(settings.max_pixels, settings.decode_threads)
