@@ -160,7 +160,9 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Serv
     if bundle.class_names and len(bundle.class_names) != model.num_classes:
         raise ValueError(f"{len(bundle.class_names)} class names, {model.num_classes} classes")
     with torch.no_grad():
-        backends = choose(model, bundle.graphs, backend, num_threads)
+        # What a screen was calibrated with also serves it, whichever is faster by a hair today.
+        wish = "onnx" if bundle.kind == "screen" and backend == "auto" else backend
+        backends = choose(model, bundle.graphs, wish, num_threads)
         model.settle()
         operations = model.operations()
         costs: dict[str, float] = {}

@@ -16,6 +16,7 @@ from service.store import Store, fill, shelve
 from tests.service.conftest import make_bundle
 from tests.service.flows import save_flows
 from tests.service.models import Count, images, inputs, tiny_model
+from tests.service.screens import make_screen
 from training.export import export
 
 
@@ -34,6 +35,22 @@ def test_bundles_are_found_below_a_folder_and_by_themselves(bundles: Path) -> No
     store, reports = filled(bundles / "jem", bundles / "ebm", f"file://{bundles}/jem_raw/")
     assert list(store.models) == ["jem", "ebm", "jem_raw"]
     assert not reports
+
+
+def test_what_a_screen_was_calibrated_with_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever runtime was faster on the day; other bundles take the faster."""
+    wishes = []
+
+    def choose(_: object, __: object, wish: str, ___: int) -> dict[str, backends.Backend]:
+        wishes.append(wish)
+        return {}
+
+    monkeypatch.setattr("service.store.choose", choose)
+    bundle = make_screen("screen_tiny")
+    for wish in ("auto", "torch", "onnx"):
+        shelve(bundle, wish)
+    shelve(make_bundle("jem", "jem", tiny_model("jem")), "auto")
+    assert wishes == ["onnx", "torch", "onnx", "auto"]
 
 
 def test_the_default_is_the_first_one_if_the_wish_is_not_there(bundles: Path) -> None:
