@@ -83,7 +83,7 @@ def _evaluation(
 ) -> Evaluation:
     bundle, calibration = scorer.bundle, scorer.calibration
     known, num = calibration.scores.numpy(), len(calibration.scores)
-    p50, p95 = scorer.latency_ms(own.x)
+    p50, p95, busy = scorer.latency_ms(own.x)
     return Evaluation(
         bundle=bundle.name,
         version=bundle.version,
@@ -107,6 +107,7 @@ def _evaluation(
         auroc_test_against_calibration_standard_error=metrics.standard_error(known, scored.default),
         latency_p50_ms_at_batch_1=p50,
         latency_p95_ms_at_batch_1=p95,
+        processor_p50_ms_at_batch_1=busy,
         rows=tuple(rows),
         unavailable=unavailable,
     )

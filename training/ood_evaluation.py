@@ -95,6 +95,7 @@ class Evaluation:
     auroc_test_against_calibration_standard_error: float
     latency_p50_ms_at_batch_1: float
     latency_p95_ms_at_batch_1: float
+    processor_p50_ms_at_batch_1: float
     rows: tuple[Row, ...]
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""

@@ -77,7 +77,8 @@ def _sections(found: Evaluation) -> list[tuple[str, list[str], Sequence[str], _C
                 + ("they are alike, as they should be." if near else "they are NOT alike."),
                 f"One image alone takes {found.latency_p50_ms_at_batch_1:.1f} ms (median), "
                 f"{found.latency_p95_ms_at_batch_1:.1f} ms (95th percentile) without decoding, on "
-                "one thread of a machine that may have had other work: a noisy figure.",
+                "one thread of a machine that may have had other work: a noisy figure. Of the "
+                f"processor it takes {found.processor_p50_ms_at_batch_1:.1f} ms (median).",
             ],
             (),
             [],

@@ -46,5 +46,7 @@ def test_every_calibrated_score_is_told() -> None:
 
 
 def test_one_image_takes_some_time() -> None:
-    median, high = Scorer(plain_bundle()).latency_ms(digits().splits["test"].x[:3], repeats=4)
+    x = digits().splits["test"].x[:3]
+    median, high, busy = Scorer(plain_bundle()).latency_ms(x, repeats=4)
     assert 0 < median <= high
+    assert busy > 0
