@@ -1,4 +1,4 @@
-"""Do the promises of a screen hold? Recalibrations, batches and groups of real images."""
+"""Whether the promises of a screen hold: recalibrations, batches and groups of real images."""
 
 from pathlib import Path
 

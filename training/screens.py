@@ -165,10 +165,10 @@ def _part(
         bundle = bundles.load(out / of)
         source = f"{bundle.name}@{bundle.version}"
         return {"family": bundle.family, "config": bundle.config, "source": source}, bundle.weights
-    made = replace(recipe(of), seed=seed)
-    model, _ = trained(made, data, runs / (f"{of}-seed-{seed}" if seed else of))
-    config = asdict(made.config_for(data))
-    return {"family": made.family, "config": config, "source": of}, model.state_dict()
+    chosen = replace(recipe(of), seed=seed)
+    model, _ = trained(chosen, data, runs / (f"{of}-seed-{seed}" if seed else of))
+    config = asdict(chosen.config_for(data))
+    return {"family": chosen.family, "config": config, "source": of}, model.state_dict()
 
 
 def _false_alarms(bundle: Bundle, test: Split) -> dict[str, float]:
