@@ -1,4 +1,4 @@
-"""A small DDPM on MNIST, trained at little noise: the denoiser of a screen."""
+"""A small DDPM on MNIST: the denoiser of a screen."""
 
 from dataclasses import replace
 
@@ -8,10 +8,8 @@ _FASHION = ddpm_fashion_mnist.RECIPE
 
 RECIPE = replace(
     _FASHION,
-    config=replace(
-        _FASHION.config, conditional=False, train_times="ratios", channels=(32, 48), embedding=64
-    ),
+    config=replace(_FASHION.config, conditional=False, channels=(32, 48), embedding=64),
     dataset="mnist",
-    objective_settings={**_FASHION.objective_settings, "num_updates": 4000},
+    objective_settings={**_FASHION.objective_settings, "num_updates": 5000},
     compared_params={},
 )
