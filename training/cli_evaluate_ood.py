@@ -13,7 +13,8 @@ from models.core.bundle import BundleError, load
 from training.ood_evaluate import evaluate, num_sets
 from training.ood_figures import pictures
 from training.ood_panel import dataset_of
-from training.ood_report import files, guarantee
+from training.ood_report import files
+from training.ood_sections import guarantee
 from training.readers import DataError
 
 

@@ -1,6 +1,7 @@
 """Measures a screen: false alarms on its own test split, and what it catches of other sets."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from models.core.conformal_pac import rate_bound
 from training import ood_metrics as metrics
 from training.data import Split
 from training.ood_baselines import NUM_NEIGHBOURS, Baselines
+from training.ood_decisions import Answers, decide
 from training.ood_evaluation import ALPHAS, Caught, Evaluation, Rate, Row, Shown
 from training.ood_panel import OwnData, panel
 from training.ood_scores import Scored, Scorer
@@ -48,7 +50,7 @@ def evaluate(
     advance(f"{source}: test split")
     scored, trivial = scorer(own.x), baselines.scores(own.x)
     shown = {data.name: Shown(scored.default, own.x[:_SHOWN])}
-    rows, unavailable = [], {}
+    rows, unavailable, decisions = [], {}, {}
     for one in sets:
         advance(one.name)
         try:
@@ -60,9 +62,23 @@ def evaluate(
         caught = None
         if one.part != "benign":
             caught = _caught(scored, strange, trivial, baselines.scores(x), scorer.name)
+            if (mixed := _mixed(scored, own.y, strange)) is not None:
+                decisions[one.name] = decide(mixed, ALPHAS[0])
         rows.append(Row(one.name, one.part, one.about, len(x), _rates(strange.p_value), caught))
         shown[one.name] = Shown(strange.default, x[:_SHOWN])
-    return _evaluation(scorer, data, own, scored, rows, unavailable, command), shown
+    found = _evaluation(scorer, data, own, scored, rows, unavailable, command)
+    return replace(found, decisions=decisions), shown
+
+
+def _mixed(own: Scored, y: np.ndarray, strange: Scored) -> Answers | None:
+    """Answers about as many own images as others; None where no class is said."""
+    if own.confidence is None or own.said is None or strange.confidence is None:
+        return None
+    num = min(len(y), len(strange.p_value))
+    right: np.ndarray = np.equal(own.said, y)[:num]
+    known = Answers(own.confidence[:num], right, own.p_value[:num])
+    wrong = np.zeros(num, dtype=bool)
+    return known + Answers(strange.confidence[:num], wrong, strange.p_value[:num])
 
 
 def num_sets(source: str, bundle: Bundle, folders: Mapping[str, Path]) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.ood_decisions import Decisions
 from training.ood_metrics import clopper_pearson
 from training.ood_probes import Part
 
@@ -97,6 +98,8 @@ class Evaluation:
     latency_p95_ms_at_batch_1: float
     processor_p50_ms_at_batch_1: float
     rows: tuple[Row, ...]
+    decisions: Mapping[str, Decisions] = field(default_factory=dict)
+    """By set, at the first alpha: as many own images as others. Empty without a classifier."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""
 

@@ -27,6 +27,8 @@ class Scored:
     default: np.ndarray  # float32, as calibrated
     p_value: np.ndarray  # float64, of the default score
     others: dict[str, np.ndarray]  # a screen's components, or the other calibrated scores
+    confidence: np.ndarray | None = None  # probability of the class that is said
+    said: np.ndarray | None = None  # its index; both None where no class is said
 
 
 class Scorer:
@@ -70,6 +72,8 @@ class Scorer:
             np.concatenate([part.default for part in parts]),
             np.concatenate([part.p_value for part in parts]),
             {name: np.concatenate([part.others[name] for part in parts]) for name in names},
+            _joined([part.confidence for part in parts]),
+            _joined([part.said for part in parts]),
         )
 
     def latency_ms(self, x: np.ndarray, repeats: int = 60) -> tuple[float, float, float]:
@@ -95,7 +99,15 @@ class Scorer:
             default.numpy(),
             self.calibration.p_value(default).numpy(),
             {n: values.numpy() for n, values in zip(self.other_names, others, strict=True)},
+            *self._said(x, ran),
         )
+
+    def _said(self, x: np.ndarray, ran: dict[str, Rows]) -> tuple[np.ndarray | None, ...]:
+        """How probable the likeliest class is, and which that is."""
+        if "classify" not in self._operations:
+            return None, None
+        best = self._rows("classify", x, ran)["probabilities"].max(1)
+        return best.values.numpy(), best.indices.numpy()
 
     @torch.no_grad()
     def _default(self, x: np.ndarray, ran: dict[str, Rows]) -> Tensor:
@@ -116,3 +128,8 @@ class Scorer:
             inputs = {"seed": seed, "x": as_events(x)}
             ran[name] = run(operation, inputs, operation.default_params)
         return ran[name]
+
+
+def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found else None

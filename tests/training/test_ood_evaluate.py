@@ -10,18 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from models.core.model import Servable
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training import ood_panel
-from training.calibrate import scores
+from training.calibrate import columns, scores
+from training.ood_decisions import Answers, decide
 from training.ood_evaluate import evaluate, num_sets
 from training.ood_evaluation import Evaluation, Rate, Shown
 from training.ood_figures import pictures
 from training.ood_panel import dataset_of
-from training.ood_report import files, guarantee
+from training.ood_report import files
+from training.ood_sections import guarantee
 from training.readers import DataError
 from training.sources import File
 
@@ -178,7 +181,7 @@ def test_the_report_says_what_was_counted(found: Found) -> None:
         if line.startswith("| "):
             assert line.endswith(" |")
     tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
 
@@ -228,3 +231,19 @@ def test_a_bundle_says_what_it_was_trained_on() -> None:
         dataset_of(plain_bundle(provenance={}))
     with pytest.raises(DataError, match="not seen"):
         dataset_of(plain_bundle(provenance={"dataset_name": "mnist", "recalibrated_from": "a@b"}))
+
+
+def test_answers_are_decided_in_mixtures_of_as_many_own_images_as_others(found: Found) -> None:
+    evaluation, _ = found
+    assert set(evaluation.decisions) == {row.name for row in evaluation.rows if row.caught}
+    test, bundle = digits().splits["test"], plain_bundle()
+    said = columns(model(), "classify", test.x[:NUM])["probabilities"].max(1)
+    p_value = bundle.calibrations["energy"].p_value(torch.from_numpy(own_scores()))
+    own = Answers(said.values.numpy(), said.indices.numpy() == test.y[:NUM], p_value.numpy())
+    bright = np.full((7, 1, 8, 8), 250, np.uint8)
+    confidence = columns(model(), "classify", bright)["probabilities"].max(1).values
+    other = bundle.calibrations["energy"].p_value(scores(model(), "energy", bright))
+    mixed = Answers(own.confidence[:7], own.right[:7], own.p_value[:7]) + Answers(
+        confidence.numpy(), np.zeros(7, bool), other.numpy()
+    )
+    assert evaluation.decisions["bright"] == decide(mixed, 0.05)
