@@ -28,6 +28,8 @@ def choose(
 ) -> dict[str, Backend]:
     """Measure every graph and make the model use the faster runtime, or the one wished for.
 
+    Where ONNX Runtime is wished for and can do it, PyTorch is compared but not timed.
+
     Call it on the thread that will run the model. Raises ValueError if an exported graph does
     not load, does not belong to the model, or disagrees with PyTorch.
     """
@@ -36,8 +38,10 @@ def choose(
         raise ValueError(f"graphs {sorted(unknown)} are none of the model's {sorted(graphs)}")
     chosen = {}
     for name, graph in graphs.items():
-        times = {"torch": _times(graph.function, graph)}
         onnx = OnnxFunction(exported[name], num_threads) if name in exported else None
+        times = {}
+        if onnx is None or wish != "onnx":
+            times["torch"] = _times(graph.function, graph)
         if onnx is not None:
             _compare(name, graph, onnx)
             times["onnx"] = _times(onnx, graph)

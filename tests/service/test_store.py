@@ -112,14 +112,15 @@ def exported() -> Bundle:
 def test_the_wish_decides_the_backend_and_auto_takes_the_faster(
     exported: Bundle, monkeypatch: pytest.MonkeyPatch, fast: str
 ) -> None:
+    others = {"energy_grad": "torch", "features": "torch"}
     for wish in ("torch", "onnx"):
-        assert _backend_names(exported, wish) == {"logits": wish, "energy_grad": "torch"}
+        assert _backend_names(exported, wish) == {"logits": wish, **others}
 
     def seconds(function: object, _: object) -> float:
         return 1.0 if isinstance(function, OnnxFunction) == (fast == "onnx") else 2.0
 
     monkeypatch.setattr(backends, "seconds_per_call", seconds)
-    assert _backend_names(exported, "auto") == {"logits": fast, "energy_grad": "torch"}
+    assert _backend_names(exported, "auto") == {"logits": fast, **others}
 
 
 def _backend_names(bundle: Bundle, wish: str) -> dict[str, str]:
