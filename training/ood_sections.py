@@ -55,7 +55,7 @@ def sections(found: Evaluation) -> list[Section]:
             "What is caught",
             [
                 "Higher AUROC is better, 0.5 is chance, below it a score is misled. Sets marked "
-                "`dev` (development panel) may be looked at while a score is designed; all others "
+                "dev (development panel) may be looked at while a score is designed; all others "
                 "are held out from that.",
                 *(
                     [f"Worst of the panel: {worst.name}, AUROC {worst.caught.auroc:.3f}."]
