@@ -1,12 +1,10 @@
 """Figures on the untouched test split: accuracy, calibration, false alarms, AUROC, samples."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
@@ -18,6 +16,7 @@ from models.core.operation import run
 from training.calibrate import columns, scores
 from training.data import Split, as_events
 from training.judge import Judge
+from training.ood_baselines import file_bytes
 
 ALPHA = 0.05
 
@@ -66,7 +65,7 @@ def screening(
         return found
     for other, split in panel.others.items():
         found[f"auroc_file_size_vs_{other}"] = _auroc(
-            -_file_sizes(panel.test.x), -_file_sizes(split.x)
+            -torch.from_numpy(file_bytes(panel.test.x)), -torch.from_numpy(file_bytes(split.x))
         )
         found[f"auroc_brightness_vs_{other}"] = _auroc(
             _brightness(panel.test.x), _brightness(split.x)
@@ -104,18 +103,6 @@ def _auroc(own: Tensor, strange: Tensor) -> float:
     """Chance that a strange image scores above an own one; ties count half."""
     truth = np.concatenate([np.zeros(len(own)), np.ones(len(strange))])
     return float(roc_auc_score(truth, torch.cat([own, strange]).double().numpy()))
-
-
-def _file_sizes(x: np.ndarray) -> Tensor:
-    """Bytes as an optimised PNG. Shapes: uint8 (N, C, H, W) -> (N,)."""
-    sizes = []
-    for pixels in x.transpose(0, 2, 3, 1):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
-            buffer, "PNG", optimize=True
-        )
-        sizes.append(buffer.tell())
-    return torch.tensor(sizes, dtype=torch.float32)
 
 
 def _brightness(x: np.ndarray) -> Tensor:

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.core.bundle import Bundle, halved
 from models.core.families import family
 from models.core.ood import SCORES
+from models.core.preprocess import Preprocessing
 from models.core.screen import Screen
 from models.core.screen_config import Component, Config, Part
 from tests.models.tiny import random_model
@@ -80,6 +82,19 @@ def tiny_screen(num: int = 300) -> Screen:
     screen.references.copy_(torch.cat(references))
     screen.fit_knots(screen.raw_scores(seen))
     return screen
+
+
+def as_bundle(screen: Screen, **changes: Any) -> Bundle:
+    """A bundle of it, not calibrated."""
+    bundle = Bundle(
+        name="tiny",
+        family="screen",
+        kind="screen",
+        config=asdict(screen.config),
+        weights=halved(screen.state_dict()),
+        preprocessing=Preprocessing(SIZE, SIZE),
+    )
+    return replace(bundle, **changes)
 
 
 def _with_weights(screen: Screen) -> Screen:

@@ -1,21 +1,20 @@
 """A screen of tiny models: what it adds up, that company changes no bit, that it is kept whole."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, BundleError, halved, load, save
+from models.core.bundle import BundleError, halved, load, save
 from models.core.graphs import OnnxFunction
 from models.core.ood import SCORES
 from models.core.operation import NoParams, concat, run, split
-from models.core.preprocess import Preprocessing
 from models.core.screen import Screen
 from models.core.screen_config import Component, Config
 from models.core.zvalues import fisher
-from tests.models.screens import SIZE, pictures, tiny_screen, untrained
+from tests.models.screens import as_bundle, pictures, tiny_screen, untrained
 from training.export import export
 
 
@@ -131,14 +130,7 @@ def test_a_graph_in_onnx_is_used_by_the_part(screen: Screen) -> None:
 def test_save_and_load_change_nothing(screen: Screen, tmp_path: Path) -> None:
     weights = halved(screen.state_dict())
     assert weights["knots"].dtype == torch.float64, "statistics keep their precision"
-    bundle = Bundle(
-        name="tiny",
-        family="screen",
-        kind="screen",
-        config=asdict(screen.config),
-        weights=weights,
-        preprocessing=Preprocessing(SIZE, SIZE),
-    )
+    bundle = as_bundle(screen)
     once = load(save(bundle, tmp_path / "tiny")).build()
     assert isinstance(once, Screen)
     assert once.score_names == screen.score_names
@@ -155,14 +147,7 @@ def test_save_and_load_change_nothing(screen: Screen, tmp_path: Path) -> None:
 
 
 def test_another_kind_of_bundle_is_refused(tmp_path: Path, screen: Screen) -> None:
-    bundle = Bundle(
-        name="tiny",
-        family="screen",
-        kind="screen",
-        config=asdict(screen.config),
-        weights=halved(screen.state_dict()),
-        preprocessing=Preprocessing(SIZE, SIZE),
-    )
+    bundle = as_bundle(screen)
     path = save(bundle, tmp_path / "tiny") / "bundle.json"
     path.write_text(path.read_text().replace('"kind": "screen"', '"kind": "net"'))
     with pytest.raises(BundleError, match="accepted are model and screen"):

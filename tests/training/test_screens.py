@@ -1,17 +1,16 @@
 """A screen from images: fitted on one half, calibrated on the other, by what will serve it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from models.core.bundle import Bundle, halved
+from models.core.bundle import Bundle
 from models.core.conformal_group import z_covariance
-from models.core.preprocess import Preprocessing
 from models.core.screen import Screen
-from tests.models.screens import SIZE, pictures, tiny_screen
+from tests.models.screens import as_bundle, pictures, tiny_screen
 from training.screen_card import screen_card
 from training.screen_recipe import screen_recipe, screen_recipes
 from training.screens import halves, looked_at, recalibrated, screened, served
@@ -26,17 +25,7 @@ def images(num: int, seed: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     """A tiny screen calibrated on 200 and 400 images."""
-    screen = tiny_screen()
-    whole = Bundle(
-        name="tiny",
-        family="screen",
-        kind="screen",
-        config=asdict(screen.config),
-        weights=halved(screen.state_dict()),
-        preprocessing=Preprocessing(SIZE, SIZE),
-        class_names=("a", "b", "c"),
-        provenance={"dataset": "noise"},
-    )
+    whole = as_bundle(tiny_screen(), class_names=("a", "b", "c"), provenance={"dataset": "noise"})
     return recalibrated(whole, images(200, seed=11), images(400, seed=12))
 
 
@@ -50,9 +39,7 @@ def test_fresh_images_raise_as_many_false_alarms_as_allowed(bundle: Bundle) -> N
 
 
 def test_strangers_are_caught(bundle: Bundle) -> None:
-    strange = np.full(
-        (3, 1, SIZE, SIZE), 200, np.uint8
-    )  # a short code, to a model that knows noise
+    strange = np.full((3, 1, 8, 8), 200, np.uint8)  # a short code, to a model that knows noise
     p_value = bundle.calibrations["screen"].p_value(screened(served(bundle), strange)["score"])
     assert float(p_value.max()) <= 2 / 401
 

@@ -1,22 +1,16 @@
 """The screen of MNIST."""
 
-from models.core.screen_config import Component
-from training.screen_recipe import ScreenRecipe
+from dataclasses import replace
 
-RECIPE = ScreenRecipe(
+from training.recipes import screen_fashion_mnist
+
+RECIPE = replace(
+    screen_fashion_mnist.RECIPE,
     parts={
         "position": "pixelcnn_mnist",
         "local": "pixelcnn_mnist-local",
         "denoiser": "ddpm_mnist",
         "classifier": "jem_mnist-classifier",
     },
-    components=(
-        Component(score="ic", part="position"),
-        Component(score="llr_local", part="position", background="local"),
-        Component(score="score_norms", part="denoiser"),
-        Component(score="recon", part="denoiser"),
-        Component(score="energy", part="classifier"),
-        Component(score="feature_residual", part="classifier"),
-    ),
-    classifier="classifier",
+    screens=(),
 )
