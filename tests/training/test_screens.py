@@ -26,31 +26,31 @@ def images(num: int, seed: int) -> np.ndarray:
 def bundle() -> Bundle:
     """A tiny screen calibrated on 200 and 400 images."""
     whole = as_bundle(tiny_screen(), class_names=("a", "b", "c"), provenance={"dataset": "noise"})
-    return recalibrated(whole, images(200, seed=11), images(400, seed=12))
+    return recalibrated(whole, images(100, seed=11), images(200, seed=12))
 
 
 def test_fresh_images_raise_as_many_false_alarms_as_allowed(bundle: Bundle) -> None:
     p_value = bundle.calibrations["screen"].p_value(
-        screened(served(bundle), images(600, seed=13))["score"]
+        screened(served(bundle), images(300, seed=13))["score"]
     )
     alarms = int((p_value <= 0.1).sum())
-    low, high = stats.betabinom(600, 40, 401 - 40).ppf([0.001, 0.999])
+    low, high = stats.betabinom(300, 20, 201 - 20).ppf([0.001, 0.999])
     assert low <= alarms <= high
 
 
 def test_strangers_are_caught(bundle: Bundle) -> None:
     strange = np.full((3, 1, 8, 8), 200, np.uint8)  # a short code, to a model that knows noise
     p_value = bundle.calibrations["screen"].p_value(screened(served(bundle), strange)["score"])
-    assert float(p_value.max()) <= 2 / 401
+    assert float(p_value.max()) <= 2 / 201
 
 
 def test_each_half_has_its_own_say(bundle: Bundle) -> None:
-    again = recalibrated(bundle, images(200, seed=11), images(300, seed=99))
+    again = recalibrated(bundle, images(100, seed=11), images(150, seed=99))
     for name, weight in bundle.weights.items():
         assert torch.equal(again.weights[name], weight), "the second half fits nothing"
     calibration = again.calibrations["screen"]
-    assert len(calibration.scores) == 300
-    other = recalibrated(bundle, images(200, seed=98), images(400, seed=12))
+    assert len(calibration.scores) == 150
+    other = recalibrated(bundle, images(100, seed=98), images(200, seed=12))
     assert not torch.equal(other.weights["knots"], bundle.weights["knots"])
     assert all(torch.equal(other.weights[n], w) for n, w in bundle.weights.items() if "parts." in n)
 
@@ -58,14 +58,14 @@ def test_each_half_has_its_own_say(bundle: Bundle) -> None:
 def test_calibration_keeps_what_the_guarantees_need(bundle: Bundle) -> None:
     screen, calibration = served(bundle), bundle.calibrations["screen"]
     assert isinstance(screen, Screen)
-    found = screened(screen, images(400, seed=12))
+    found = screened(screen, images(200, seed=12))
     order = found["score"].argsort(stable=True)
     assert calibration.z is not None
     assert calibration.category is not None
     assert torch.equal(calibration.scores, found["score"][order])
     assert torch.equal(calibration.z, found["z"][order])
     assert torch.equal(calibration.category, found["category"][order])
-    first = screen.raw_scores(looked_at(screen, images(200, seed=11)))
+    first = screen.raw_scores(looked_at(screen, images(100, seed=11)))
     expected = z_covariance(screen.z_values(first))
     assert isinstance(calibration.reference, torch.Tensor)
     torch.testing.assert_close(calibration.reference, expected)
