@@ -12,6 +12,8 @@ from models.core.bundle import load
 from models.core.conformal import Calibration, benjamini_hochberg
 from models.core.conformal_group import group_test
 from models.core.guarantee import Rule
+from models.core.martingale import Martingale
+from models.core.online import OnlineRanks
 from training.screens import screened, served
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +46,10 @@ def run() -> Table:
     for size in (5, 10, 25):
         rate = _group_rate(scores, z, reference, size, 0.05)
         table.add_row(f"group of {size}", "0.05", f"{rate:.4f}", "own groups alarmed")
+    alarms, delays = _drift(strange)
+    table.add_row("drift, own stream", "0.01", f"{alarms:.3f}", "streams of 1,000 alarmed")
+    told = f"{float(np.median(delays)):.0f}, longest {max(delays):.0f}"
+    table.add_row("drift, a tenth of strangers", "", told, "images until the alarm")
     return table
 
 
@@ -51,11 +57,8 @@ def _pool() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores (N,), z (N, J) and covariance of own images, and scores of strangers."""
     bundle = load(ROOT / "bundles" / "screen_fashion-mnist")
     model, calibration = served(bundle), bundle.calibrations["screen"]
-    found = {}
-    for name in ("fashion-mnist_test_1000", "mnist_test_500"):
-        x = np.load(ROOT / "tests" / "data" / f"{name}.npz")["x"]
-        found[name] = screened(model, x.reshape(len(x), *model.event_shape))
-    own, strange = found.values()
+    names = ("fashion-mnist_test_1000", "mnist_test_500")
+    own, strange = (screened(model, _stored(name)) for name in names)
     assert calibration.z is not None
     assert isinstance(calibration.reference, Tensor)
     scores, z = (
@@ -99,6 +102,35 @@ def _group_rate(scores: Tensor, z: Tensor, reference: Tensor, size: int, alpha: 
             rows = rest[start : start + size]
             alarms.append(group_test(calibration, scores[rows], z[rows]).p_value <= alpha)
     return float(np.mean(alarms))
+
+
+def _drift(strange: Tensor) -> tuple[float, list[float]]:
+    """Share of streams of the own test images, in other orders, that alarm; and how many images
+    it takes where a tenth are strangers."""
+    bundle = load(ROOT / "bundles" / "screen_fashion-mnist")
+    own = screened(served(bundle), _stored("fashion-mnist_test_1000"))["score"]
+    alarms, delays = [], []
+    for repeat in range(_REPEATS // 4):
+        generator = _generator(repeat)
+        stream = own[torch.randperm(len(own), generator=generator)]
+        alarms.append(_alarmed_at(bundle.calibrations["screen"], stream) is not None)
+        others = strange[torch.randint(len(strange), (len(own),), generator=generator)]
+        is_other = torch.rand(len(own), generator=generator) < 0.1
+        found = _alarmed_at(bundle.calibrations["screen"], torch.where(is_other, others, stream))
+        delays.append(float(found) if found else float("inf"))
+    return float(np.mean(alarms)), delays
+
+
+def _alarmed_at(calibration: Calibration, stream: Tensor) -> int | None:
+    test = Martingale(alpha=0.01)
+    test.bet(OnlineRanks(calibration).rank(stream).p_value)
+    return test.alarmed_at
+
+
+def _stored(name: str) -> np.ndarray:
+    """Test images of the repository. -> uint8 (N, 1, H, W)."""
+    x: np.ndarray = np.load(ROOT / "tests" / "data" / f"{name}.npz")["x"]
+    return x.reshape(len(x), 1, *x.shape[-2:])
 
 
 def _cut(num: int, repeat: int) -> tuple[Tensor, Tensor]:
