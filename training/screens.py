@@ -63,7 +63,8 @@ def make_screen(name: str, screen: ScreenRecipe, runs: Path, out: Path, command:
         preprocessing=Preprocessing(invert=base.invert, **base.form),
         class_names=data.class_names if screen.classifier else (),
         provenance=provenance_of(base, data, command),
-        graphs={graph: export(function) for graph, function in model.graphs().items()},
+        # Not those of classify alone: they would hold the classifier a second time.
+        graphs={graph: export(model.graphs()[graph]) for graph in model.scoring_graphs},
     )
     splits = data.splits
     first, second = halves(splits["validation"].x, splits["calibration"].x)

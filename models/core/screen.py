@@ -71,6 +71,15 @@ class Screen(Servable):
             for graph in sorted({g for o in self._needed(name) for g in o.graphs})
         }
 
+    @property
+    def scoring_graphs(self) -> tuple[str, ...]:
+        """Those without which scores would be computed elsewhere than they were calibrated."""
+        return tuple(
+            f"{name}.{graph}"
+            for name, operations in self.programs.items()
+            for graph in sorted({g for o in operations for g in o.graphs})
+        )
+
     def use(self, name: str, backend: Backend | None) -> None:
         part, _, graph = name.partition(".")
         self.part(part).use(graph, backend)

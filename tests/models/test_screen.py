@@ -112,6 +112,7 @@ def test_a_graph_in_onnx_is_used_by_the_part(screen: Screen) -> None:
     x = pictures(12, seed=8)
     expected = columns(screen, x)
     assert set(screen.operations()["screen"].graphs) <= set(screen.graphs())
+    assert set(screen.graphs()) - set(screen.scoring_graphs) == {"classifier.logits"}
     graph = screen.graphs()["classifier.features"]
     calls = []
     onnx = OnnxFunction(export(graph, half=False), 1)
