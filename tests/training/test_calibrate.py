@@ -30,14 +30,18 @@ def pictures(num: int, seed: int, brightest: int = 256) -> Split:
 def test_offline_and_served_scores_are_one() -> None:
     model = random_energy_model()
     split = pictures(260, seed=0)  # more than one batch
-    found = {name: scores(model, name, split.x, 0.3) for name in _OWN}
+    references = {
+        name: SCORES[name].fitted(columns(model, SCORES[name].operation, split.x[:100]))
+        for name in _OWN
+    }
+    found = {name: scores(model, name, split.x, references[name]) for name in _OWN}
     for i in (0, 249, 250, 259):
         x = to_unit(torch.from_numpy(split.x[i : i + 1]))
         for name in _OWN:
             score = SCORES[name]
             operation = model.operations()[score.operation]
             rows = run(operation, {"seed": row_seeds(5, 1), "x": x}, operation.default_params)
-            served = score.compute(rows, 0.3)
+            served = score.compute(rows, references[name])
             torch.testing.assert_close(found[name][i], served[0], atol=1e-5, rtol=1e-5)
 
 

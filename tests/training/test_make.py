@@ -26,7 +26,8 @@ pytestmark = LIGHTNING
 SCORED = ("energy_typicality", "energy")
 FILES = {
     *("bundle.json", "weights.safetensors", "calibration.safetensors", "README.md"),
-    *("graphs/logits.onnx", "graphs/energy_grad.onnx", "samples.png", "report/training.png"),
+    *("graphs/features.onnx", "graphs/logits.onnx", "graphs/energy_grad.onnx", "samples.png"),
+    "report/training.png",
     *("report/trajectory.png", "report/histogram_energy.png"),
     "report/histogram_energy_typicality.png",
 }
@@ -87,7 +88,7 @@ def test_the_bundle_says_what_it_is_and_how_it_was_made(bundle: Bundle) -> None:
     assert bundle.calibration_source == "134 held-out images of digits"
     assert {len(c.scores) for c in bundle.calibrations.values()} == {134}
     assert bundle.preprocessing == Preprocessing(8, 8)
-    expected = {"dataset", "split", "command", "commit", "seed", "date", "torch"}
+    expected = {"dataset", "dataset_name", "split", "command", "commit", "seed", "date", "torch"}
     assert set(bundle.provenance) == expected
     assert bundle.provenance["command"] == "python -m training small"
     assert all(bundle.provenance.values())
