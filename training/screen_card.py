@@ -28,7 +28,8 @@ def screen_card(bundle: Bundle, dataset: str) -> str:
         ),
         "",
         f"References and z-values were fitted to {config.num_fitted:,} images, p-values to "
-        f"{num_scores:,} others ({bundle.calibration_source}); none of them met a gradient.",
+        f"{num_scores:,} others ({bundle.calibration_source}); none of them met a gradient; "
+        "some of the first chose among a run's weights.",
         "",
         "For images like those, P(p_value <= alpha) <= alpha, averaged over the draw of the "
         "calibration set. Nothing is promised about how many strange images are caught: see "
