@@ -1,7 +1,7 @@
 """The screen of CIFAR-10, in colour.
 
-On the development panel a ratio against a local model and the residual of features only diluted
-the sum: what photographs show has no place of its own.
+On the development panel a ratio against a local model, the error of a denoiser and the residual of
+features only diluted the sum: what photographs show has no place of its own.
 """
 
 from models.core.screen_config import Component
@@ -16,7 +16,6 @@ RECIPE = ScreenRecipe(
     components=(
         Component(score="ic", part="position"),
         Component(score="score_norms", part="denoiser"),
-        Component(score="recon", part="denoiser"),
         Component(score="energy", part="classifier"),
     ),
     classifier="classifier",
