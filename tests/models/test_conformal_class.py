@@ -5,7 +5,7 @@ import torch
 
 from models.core.conformal import Calibration
 from models.core.conformal_class import by_category, p_value_by_category
-from models.core.guarantee import ClassTooSmall, Rule
+from models.core.guarantee import ClassTooSmall, Guarantee, Rule
 
 NAMES = ("circle", "square", "star")
 SCORES = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0, 9.0])
@@ -57,14 +57,17 @@ def test_a_class_too_small_for_alpha_is_refused_by_name_and_size() -> None:
 def test_every_class_keeps_the_level_that_the_marginal_rule_breaks() -> None:
     generator = torch.Generator().manual_seed(3)
     num, alpha = 400, 0.1
-    flagged = {"marginal": torch.zeros(2), "class_conditional": torch.zeros(2)}
+    flagged: dict[Guarantee, torch.Tensor] = {
+        "marginal": torch.zeros(2),
+        "class_conditional": torch.zeros(2),
+    }
     for _ in range(40):
         # The scores of class 1 are wider, so that it bears the marginal false alarms.
         category = (torch.rand(2 * num, generator=generator) < 0.3).long()
         scores = torch.randn(2 * num, generator=generator) * (1 + 2 * category)
         fitted = Calibration.fit(scores[:num], category=category[:num])
         for name, found in flagged.items():
-            rule = Rule.of(fitted, alpha, name)  # type: ignore[arg-type]
+            rule = Rule.of(fitted, alpha, name)
             is_ood = rule.judge(scores[num:], category[num:]).is_ood
             for index in range(2):
                 found[index] += is_ood[category[num:] == index].float().mean() / 40

@@ -9,7 +9,7 @@ from scipy.stats import beta, binom
 
 from models.core.conformal import Calibration
 from models.core.conformal_pac import num_needed, pac_rank, rate_bound
-from models.core.guarantee import Rule
+from models.core.guarantee import Guarantee, Rule
 
 TABLE = [
     (500, 0.05, 0.0668, 17),
@@ -74,11 +74,11 @@ def test_the_rate_exceeds_alpha_in_at_most_delta_of_200_calibrations(
     generator = torch.Generator().manual_seed(num)
     # Scores are standard exponential, so that the rate beyond a threshold is known: exp(-t).
     draws = -torch.rand(200, num, generator=generator, dtype=torch.float64).log()
-    rates = {"marginal": 0, "pac": 0}
+    rates: dict[Guarantee, int] = {"marginal": 0, "pac": 0}
     for scores in draws:
         calibration = Calibration.fit(scores)
         for name in rates:
-            rule = Rule.of(calibration, alpha, name, delta=0.05)  # type: ignore[arg-type]
+            rule = Rule.of(calibration, alpha, name, delta=0.05)
             rates[name] += math.exp(-calibration.cut(rule.rank)) > alpha
     assert rates["pac"] <= binom.ppf(0.999, 200, 0.05)
     assert rates["marginal"] > 60  # what only holds on average does not hold for each set

@@ -16,7 +16,7 @@ from models.core.diffusion_scores import (
     Denoise,
 )
 from models.core.operation import NoParams, Rows, run
-from models.core.schedule import Schedule
+from models.core.schedule import Schedule, ScheduleName
 from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
 from tests.models.tiny import events_of, random_model
 
@@ -50,8 +50,8 @@ def test_times_are_those_of_the_levels() -> None:
 
 @pytest.mark.parametrize("name", ["reference", "cosine"])
 @pytest.mark.parametrize("num_train_steps", [1, 20, 1000])
-def test_time_of_is_the_inverse_of_the_schedule(name: str, num_train_steps: int) -> None:
-    schedule = Schedule(num_train_steps, name)  # type: ignore[arg-type]
+def test_time_of_is_the_inverse_of_the_schedule(name: ScheduleName, num_train_steps: int) -> None:
+    schedule = Schedule(num_train_steps, name)
     t = torch.linspace(0, num_train_steps, 57, dtype=torch.float64)
     ratio = schedule.beta_bar(t) / schedule.alpha_bar(t)
     torch.testing.assert_close(schedule.time_of(ratio), t, atol=1e-9, rtol=1e-9)

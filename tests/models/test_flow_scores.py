@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.core.flow import FlowModel
-from models.core.flow_scores import FLOW_SCORES, anderson_darling, statistics
+from models.core.flow_scores import FLOW_SCORES, LatentFit, anderson_darling, statistics
 from models.core.operation import NoParams, run
 from tests.models.tiny import events_of, random_model
 
@@ -72,8 +72,9 @@ def test_the_column_is_of_the_latent_that_is_encoded(name: str) -> None:
     model = random_model(name)
     assert isinstance(model, FlowModel)
     operation, x = model.operations()["latent_fit"], events_of(model, 3)
+    assert isinstance(operation, LatentFit)
     found = run(operation, {"x": x, "seed": torch.arange(3)}, NoParams())["latent_fit"]
-    noisy = operation.noise.expand(3, *model.event_shape)  # type: ignore[attr-defined]
+    noisy = operation.noise.expand(3, *model.event_shape)
     z = model.encode(x, noisy).view(3, *model.event_shape).double()
     torch.testing.assert_close(found.double(), statistics(z), atol=1e-5, rtol=1e-5)
     assert float(noisy.std()) > 0.5, "the middle of all cells is no likely noise"
