@@ -79,8 +79,9 @@ def _folders(pairs: list[str]) -> Mapping[str, Path]:
 
 
 def _command(bundle: Path, limit: int, data: str, folder: list[str]) -> str:
-    """As a person would type it; folders by their last part, which says enough."""
-    parts = ["python", "-m", "training", "evaluate-ood", bundle.name, "--limit", str(limit)]
+    """As a person would type it at the root of the project; other folders by their last part."""
+    parts = ["python", "-m", "training", "evaluate-ood", f"bundles/{bundle.name}"]
+    parts += ["--limit", str(limit)]
     parts += ["--data", Path(data).name] if data else []
     for pair in folder:
         name, _, path = pair.partition("=")
