@@ -80,7 +80,7 @@ def test_results_are_what_was_declared(case: Case) -> None:
         "x": model.event_shape,
         "z": model.latent_shape or (),
         "num_bytes": (),
-        **dict.fromkeys(("grad_norm", "code_bits"), ()),
+        **dict.fromkeys(("grad_norm", "code_bits", "half_code_bits"), ()),
         "latent_fit": (2 + sum(side > 1 for side in model.event_shape[-2:]),),
         "path_norms": (3,),
         "noise_norms": (NUM_NORMS,),

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 FILTERS = ("none", "sub", "up", "average", "paeth")
 
@@ -17,6 +18,17 @@ def code_bits(levels: Tensor) -> Tensor:
     """Bits of each image's code. Shapes: (B, C, H, W) integers in 0 .. 255 -> float32 (B,)."""
     pixels = levels.cpu().numpy().astype(np.uint8)
     return torch.tensor([8.0 * len(code) for code in codes(pixels)], dtype=torch.float32)
+
+
+def half_size(levels: Tensor) -> Tensor:
+    """The mean of every 2 x 2 square, rounded; a last odd row or column is left out.
+
+    Shapes: (B, C, H, W) integers in 0 .. 255 -> uint8 (B, C, H // 2, W // 2). Raises ValueError
+    for images of less than two rows or columns.
+    """
+    if min(levels.shape[-2:]) < 2:
+        raise ValueError(f"images of {tuple(levels.shape[-2:])} have no half: accepted are 2 x 2")
+    return avg_pool2d(levels.cpu().float(), 2).round().to(torch.uint8)
 
 
 def codes(pixels: np.ndarray) -> list[bytes]:

@@ -73,7 +73,7 @@ def anderson_darling(z: Tensor) -> Tensor:
 FLOW_SCORES: dict[str, Score] = {
     "latent_gof": by_distance(
         "latent_fit",
-        "latent_fit",
+        ("latent_fit",),
         "Goodness of fit of the latent to standard normal noise: Mahalanobis distance of log A^2 "
         "(Anderson and Darling 1952), log mean square and the correlations of neighbours from "
         "those of in-distribution events, since no flow reaches the noise itself.",

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.codec_length import code_bits
+from models.core.codec_length import code_bits, half_size
 from models.core.density import Around, EnergyOf, P
 from models.core.grid import Grid
 from models.core.model import GenerativeModel
 from models.core.operation import Operation, Rows, num_rows
 
 _MOST_LEVELS = 256
-_OWN = ("coded", "code_bits")
+_CODES = ("code_bits", "half_code_bits")
 
 
 def likelihood_operations(
@@ -28,13 +28,16 @@ def likelihood_operations(
     grid = model.grid
     if grid is None or len(model.event_shape) != 3 or grid.num_levels > _MOST_LEVELS:
         return found
+    if min(model.event_shape[1:]) < 2:
+        return found
     return {**found, "input_complexity": InputComplexity(log_likelihood, grid)}
 
 
 class InputComplexity(Around[P]):
-    """All columns of a log_likelihood, and code_bits (B,): the length of the image's code.
+    """All columns of a log_likelihood, and the lengths of two codes of the image, (B,) each:
+    code_bits of it as it is, half_code_bits at half its height and width.
 
-    The code is of the levels that the model sees, a byte each, be they 256 or fewer.
+    The codes are of the levels that the model sees, a byte each, be they 256 or fewer.
     """
 
     def __init__(self, log_likelihood: Operation[P], grid: Grid) -> None:
@@ -43,7 +46,7 @@ class InputComplexity(Around[P]):
         if grid.num_levels > _MOST_LEVELS:
             raise ValueError(f"{grid.num_levels} levels: accepted are up to {_MOST_LEVELS}")
         self.grid = grid
-        self.outputs = (*log_likelihood.outputs, "code_bits")
+        self.outputs = (*log_likelihood.outputs, *_CODES)
 
     @property
     def examples(self) -> tuple[P, ...]:
@@ -52,27 +55,29 @@ class InputComplexity(Around[P]):
 
     def init(self, inputs: Rows, params: P) -> Rows:
         coded = self.grid.levels(inputs["x"].cpu()).to(torch.uint8)
-        unknown = torch.full((num_rows(inputs),), -1.0)
-        return {**self.inner.init(inputs, params), "coded": coded, "code_bits": unknown}
+        unknown = dict.fromkeys(_CODES, torch.full((num_rows(inputs),), -1.0))
+        return {**self.inner.init(inputs, params), "coded": coded, **unknown}
 
     def step(self, rows: Rows) -> Rows:
-        """In a row's first step its code too, since the engine measures what steps cost."""
-        bits = _completed(rows["code_bits"], rows["coded"])
-        return {**self.inner.step(_inside(rows)), "coded": rows["coded"], "code_bits": bits}
+        """In a row's first step its codes too, since the engine measures what steps cost."""
+        bits = _completed({name: rows[name] for name in _CODES}, rows["coded"])
+        return {**self.inner.step(_inside(rows)), "coded": rows["coded"], **bits}
 
     def finish(self, rows: Rows) -> Rows:
         result = self.inner.finish(_inside(rows))
-        return {**result, "code_bits": rows["code_bits"].to(result["log_prob"].device)}
+        return {**result, **{name: rows[name].to(result["log_prob"].device) for name in _CODES}}
 
 
 def _inside(rows: Rows) -> Rows:
     """The columns of the program inside."""
-    return {name: column for name, column in rows.items() if name not in _OWN}
+    return {name: column for name, column in rows.items() if name not in ("coded", *_CODES)}
 
 
-def _completed(bits: Tensor, levels: Tensor) -> Tensor:
-    """The lengths, where they are not known yet. Shapes: (B,), (B, C, H, W) -> (B,)."""
-    unknown = (bits < 0).nonzero()[:, 0]
+def _completed(bits: Rows, levels: Tensor) -> Rows:
+    """The lengths, where they are not known yet. Shapes: (B,) each, (B, C, H, W) -> (B,) each."""
+    unknown = (bits["code_bits"] < 0).nonzero()[:, 0]
     if len(unknown) == 0:
         return bits
-    return bits.index_copy(0, unknown, code_bits(levels[unknown]))
+    wanted = levels[unknown]
+    found = {"code_bits": code_bits(wanted), "half_code_bits": code_bits(half_size(wanted))}
+    return {name: bits[name].index_copy(0, unknown, found[name]) for name in _CODES}

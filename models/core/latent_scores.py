@@ -42,7 +42,7 @@ class LikelihoodPath(OneShot):
 LATENT_SCORES: dict[str, Score] = {
     "likelihood_path": by_distance(
         "likelihood_path",
-        "path_norms",
+        ("path_norms",),
         "Mahalanobis distance of the logarithms of three norms on the way from an event to its "
         "reconstruction (LPath, Huang et al. 2024, arXiv:2401.04933, who take several norms and "
         "judge them by copulas instead, COPOD).",

@@ -1,4 +1,4 @@
-"""Scores of a log likelihood: itself, its distance from the usual, and two ratios."""
+"""Scores of a log likelihood: itself, its distance from the usual, two ratios, and one of codes."""
 
 import math
 
@@ -31,6 +31,15 @@ LIKELIHOOD_SCORES: dict[str, Score] = {
         "both of the whole image: simple images are likely to any model (Serra et al. 2020, "
         "arXiv:1909.11480).",
         lambda rows, _: -rows["log_prob"] / _LN2 - rows["code_bits"],
+    ),
+    "scale_ratio": Score(
+        "input_complexity",
+        ("code_bits", "half_code_bits"),
+        "ratio",
+        "Bits of the image's code at half its height and width, over those at full size: the finer "
+        "half of an image that is blurred or enlarged says nothing new (after the complexity of "
+        "Serra et al. 2020, arXiv:1909.11480, at two scales).",
+        lambda rows, _: rows["half_code_bits"] / rows["code_bits"],
     ),
     "llr_local": Score(
         "log_likelihood",

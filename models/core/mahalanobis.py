@@ -54,11 +54,14 @@ def rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
     return (rows[:, :, None] * matrix).sum(1)
 
 
-def by_distance(operation: str, column: str, description: str) -> Score:
-    """A score: the distance of a column (B, D) from where in-distribution events have it."""
+def by_distance(operation: str, columns: tuple[str, ...], description: str) -> Score:
+    """A score: the distance of columns (B, D) from where in-distribution events have them."""
+
+    def joined(rows: Rows) -> Tensor:
+        return torch.cat([rows[column] for column in columns], 1)
 
     def compute(rows: Rows, reference: Reference) -> Tensor:
         assert isinstance(reference, Tensor), "this reference is a fit, not a number"
-        return distance(rows[column], reference)
+        return distance(joined(rows), reference)
 
-    return Score(operation, (column,), UNIT, description, compute, lambda rows: fit(rows[column]))
+    return Score(operation, columns, UNIT, description, compute, lambda rows: fit(joined(rows)))

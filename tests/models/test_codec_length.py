@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
-from models.core.codec_length import FILTERS, code_bits, codes, filtered
+from models.core.codec_length import FILTERS, code_bits, codes, filtered, half_size
 from models.core.flow_operations import FlowLogLikelihoodParams
 from models.core.grid import Grid
 from models.core.input_complexity import InputComplexity
+from models.core.likelihood_scores import LIKELIHOOD_SCORES
 from models.core.noise import row_seeds
 from models.core.operation import OneShot, Rows, run
 from tests.models.tiny import events_of, random_model
@@ -103,7 +105,9 @@ def test_the_likelihood_beside_it_is_the_served_one() -> None:
     expected = run(operations["log_likelihood"], inputs, operations["log_likelihood"].examples[0])
     assert torch.equal(found["log_prob"], expected["log_prob"])
     assert model.grid is not None
-    assert torch.equal(found["code_bits"], code_bits(model.grid.levels(x)))
+    levels = model.grid.levels(x)
+    assert torch.equal(found["code_bits"], code_bits(levels))
+    assert torch.equal(found["half_code_bits"], code_bits(half_size(levels)))
 
 
 def test_a_program_of_several_steps_finds_the_code_in_the_first() -> None:
@@ -118,20 +122,54 @@ def test_a_program_of_several_steps_finds_the_code_in_the_first() -> None:
     rows = operation.init(inputs, params)
     assert rows["code_bits"].tolist() == [-1, -1, -1]
     rows = operation.step(rows)
-    assert torch.equal(rows["code_bits"], found["code_bits"])
-    marked = {**rows, "code_bits": torch.tensor([5.0, -1.0, 6.0])}
-    kept = operation.step(marked)["code_bits"]
-    assert kept.tolist() == [5, float(found["code_bits"][1]), 6]
+    for name in ("code_bits", "half_code_bits"):
+        assert torch.equal(rows[name], found[name])
+    known = torch.tensor([5.0, -1.0, 6.0])
+    kept = operation.step({**rows, "code_bits": known, "half_code_bits": known})
+    for name in ("code_bits", "half_code_bits"):
+        assert kept[name].tolist() == [5, float(found[name][1]), 6]
+
+
+def test_half_the_size_is_the_mean_of_squares() -> None:
+    levels = torch.tensor([[[[0, 10, 9], [20, 30, 9], [255, 255, 7]]]])
+    assert half_size(levels).tolist() == [[[[15]]]]
+    colours = torch.from_numpy(noise(2, 3, 8, 6)).long()
+    squares = colours.view(2, 3, 4, 2, 3, 2).double().mean((3, 5))
+    assert float((half_size(colours) - squares).abs().max()) <= 0.5
+    with pytest.raises(ValueError, match="have no half"):
+        half_size(levels[:, :, :1])
+
+
+def test_enlarged_and_blurred_images_shrink_less_at_half_the_size() -> None:
+    """The order that the score promises: noise, its blur, its enlargement, a constant."""
+    small = noise(1, 1, 14, 14)
+    sharp = torch.from_numpy(noise(1, 1, 28, 28))
+    blurred = torch.from_numpy(gaussian_filter(noise(1, 1, 28, 28), (0, 0, 2, 2)))
+    enlarged = torch.from_numpy(small.repeat(2, 2).repeat(2, 3))
+    x = torch.cat([sharp, blurred, enlarged, torch.full((1, 1, 28, 28), 9)])
+    rows = {"code_bits": code_bits(x), "half_code_bits": code_bits(half_size(x))}
+    ratio = LIKELIHOOD_SCORES["scale_ratio"].compute(rows, 0.0)
+    assert ratio.tolist() == sorted(ratio.tolist())
+    assert float(ratio[0]) == pytest.approx(0.25, abs=0.02)
+    assert float(ratio[2]) > 0.4
 
 
 def test_only_images_of_levels_have_a_code() -> None:
     counts = {"event_shape": (5,), "num_levels": 4, "output": "categorical"}
-    configs: dict[str, dict[str, Any]] = {"made": counts}
+    row = {"event_shape": (1, 1, 6)}
+    configs: dict[str, dict[str, Any]] = {"made": counts, "pixelcnn": row}
     has = {
         name: "input_complexity" in random_model(name, **configs.get(name, {})).operations()
-        for name in ("realnvp", "vae", "idf", "sylvester", "made")
+        for name in ("realnvp", "vae", "idf", "sylvester", "made", "pixelcnn")
     }
-    assert has == {"realnvp": True, "vae": True, "idf": True, "sylvester": False, "made": False}
+    assert has == {
+        "realnvp": True,
+        "vae": True,
+        "idf": True,
+        "sylvester": False,
+        "made": False,
+        "pixelcnn": False,
+    }
 
 
 def test_more_levels_than_a_byte_holds_are_refused() -> None:

@@ -126,7 +126,7 @@ def test_the_noise_is_the_same_for_ever() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", ["score_norms", "recon"])
+@pytest.mark.parametrize("name", ["score_norms", "recon", "denoising"])
 @pytest.mark.parametrize("stranger", ["black", "noise", "twice the contrast"])
 def test_what_is_not_of_the_data_is_stranger(name: str, stranger: str) -> None:
     model = gaussian_oracle(MEAN, STD, (1, 8, 8))

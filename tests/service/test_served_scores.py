@@ -24,8 +24,8 @@ OFFERED = {
         *("grad_norm", "grad_norm_typicality", "max_softmax", "entropy", "feature_residual"),
         *("energy", "energy_typicality"),
     ),
-    "pixelcnn": ("ic", "nll", "typicality"),
-    "ddpm": ("score_norms", "recon"),
+    "pixelcnn": ("ic", "scale_ratio", "nll", "typicality"),
+    "ddpm": ("score_norms", "recon", "denoising"),
     "realnvp": ("latent_gof", "ic"),
     "vae": ("likelihood_path",),
 }
