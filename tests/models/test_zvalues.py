@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -23,6 +24,12 @@ def test_inside_the_sample_z_is_the_normal_quantile_of_the_share_below() -> None
     scores = torch.from_numpy(stats.gamma(2, scale=2).ppf(levels.numpy()))
     expected = stats.norm.ppf(levels.numpy())
     assert z_of(*scores.tolist()) == pytest.approx(expected, abs=0.06)
+
+
+def test_a_score_of_the_sample_is_at_the_middle_of_its_own_share() -> None:
+    sample = torch.arange(60.0).double()
+    expected = stats.norm.ppf((np.arange(60) + 0.5) / 60)
+    assert z_of(*sample.tolist(), sample=sample) == pytest.approx(expected, abs=2e-3)
 
 
 def test_new_images_of_the_same_kind_have_standard_normal_z() -> None:
