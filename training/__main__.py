@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from training.cli_calibrate import calibrate
 from training.cli_evaluate_ood import evaluate_ood
+from training.cli_evaluate_seeds import evaluate_seeds
 from training.cli_screen import screen
 from training.data import DataError
 from training.make import make
@@ -85,7 +86,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 commands = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True)
 commands.command(no_args_is_help=True)(train)
-for _command in (evaluate_ood, calibrate, screen):
+for _command in (evaluate_ood, evaluate_seeds, calibrate, screen):
     commands.command()(_command)
 
 if __name__ == "__main__":

@@ -76,6 +76,19 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The same screen, its parts trained anew with another seed."""
+
+    version: str
+    num_images: int
+    """Of the own test split."""
+    false_alarms: Mapping[str, float]  # by alpha
+    auroc: Mapping[str, float]  # by set, as the others
+    flagged: Mapping[str, float]  # at the first alpha
+    id_flagged_at_95pct_ood_caught: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All figures of one bundle."""
 
@@ -102,6 +115,8 @@ class Evaluation:
     """By set, at the first alpha: as many own images as others. Empty without a classifier."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""
+    again: tuple[Again, ...] = ()
+    """Other training seeds."""
 
     def of_part(self, *parts: Part) -> list[Row]:
         """Rows of some parts of the panel, in order."""

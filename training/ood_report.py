@@ -9,11 +9,12 @@ from dataclasses import asdict
 from training.ood_evaluation import Evaluation
 from training.ood_sections import Cells, sections
 
-_ABOUT = {
+PICTURES = {
     "ood_sets.png": "The first images of every set, as the model gets them.",
     "ood_histograms.png": "Scores.",
     "ood_roc.png": "ROC curves.",
 }
+"""Of a report, by name: what they show."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
 table { border-collapse: collapse; font-size: 0.85rem; margin: 1rem 0; width: 100%; }
@@ -60,7 +61,7 @@ def _markdown(found: Evaluation, pictures: Mapping[str, bytes]) -> str:
         if body:
             lines += [_line(head), _line(["---"] * len(head)), *map(_line, body), ""]
     for name in pictures:
-        lines += [f"![{_ABOUT[name]}]({name})", ""]
+        lines += [f"![{PICTURES[name]}]({name})", ""]
     return "\n".join(lines)
 
 
@@ -83,7 +84,7 @@ def _html(found: Evaluation, pictures: Mapping[str, bytes]) -> str:
             parts.append(_table(head, body))
     for name, data in pictures.items():
         code = base64.b64encode(data).decode()
-        parts.append(f'<p><img alt="{_ABOUT[name]}" src="data:image/png;base64,{code}"></p>')
+        parts.append(f'<p><img alt="{PICTURES[name]}" src="data:image/png;base64,{code}"></p>')
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from training.ood_baselines import TRIVIAL
 from training.ood_decisions import CERTAIN
 from training.ood_evaluation import ALPHAS, Evaluation, Rate, Row
+from training.ood_seeds import spread
 
 Cells = list[list[str]]
 """Rows of a table."""
@@ -77,6 +78,7 @@ def sections(found: Evaluation) -> list[Section]:
             ("set", *_scores(found), *TRIVIAL),
             [_by_score(row) for row in found.of_part("development", "held-out")],
         ),
+        *_seeds(found),
         *_decisions(found),
         (
             "False alarms by class",
@@ -112,6 +114,40 @@ def sections(found: Evaluation) -> list[Section]:
             [[name, definition] for name, definition in TRIVIAL.items()],
         ),
     ]
+
+
+def _seeds(found: Evaluation) -> list[Section]:
+    """How much another training seed changes; nothing where there was one."""
+    if not found.again:
+        return []
+    all_of = spread(found)
+    about = (
+        f"Mean, lowest and highest of {len(all_of)} screens that differ in the seed their parts "
+        "were trained with: "
+        + ", ".join(f"{one.version} ({one.num_images:,} own test images)" for one in all_of)
+        + ". All were calibrated on the same images."
+    )
+    alarms = [
+        f"False alarms at p <= {alpha}: {_range([one.false_alarms[str(alpha)] for one in all_of])}."
+        for alpha in ALPHAS
+    ]
+    head = ("set", "AUROC", f"caught at p <= {ALPHAS[0]}", "ID flagged at 95 % OOD caught")
+    columns = (
+        [one.auroc for one in all_of],
+        [one.flagged for one in all_of],
+        [one.id_flagged_at_95pct_ood_caught for one in all_of],
+    )
+    body = [
+        [name, *(_range([by_set[name] for by_set in column]) for column in columns)]
+        for name in all_of[0].auroc
+        if all(name in one.auroc for one in all_of)
+    ]
+    return [("Other training seeds", [about, *alarms], head, body)]
+
+
+def _range(values: Sequence[float]) -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 def _decisions(found: Evaluation) -> list[Section]:
