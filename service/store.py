@@ -88,8 +88,12 @@ class Store:
 
     def find(self, name: str | None) -> Served:
         """By name or name@version; None is the default. Raises UnknownModel."""
-        served = self.models.get((name or self.default).partition("@")[0])
+        bare = (name or self.default).partition("@")[0]
+        served = self.models.get(bare)
         if served is None or (name and "@" in name and name != served.label):
+            for url, why in self.failed.items():
+                if not served and url.rstrip("/").rpartition("/")[2] == bare:
+                    raise UnknownModel(f"model {bare!r} could not be loaded: {why}")
             known = ", ".join(served.label for served in self.models.values())
             raise UnknownModel(f"model {name!r} is not loaded: there are {known}")
         return served

@@ -70,6 +70,10 @@ def test_a_damaged_bundle_is_skipped_and_listed(tmp_path: Path, settings: Settin
             assert [label.partition("@")[0] for label in ready["models"]] == ["good"]
             assert "weights.safetensors" in ready["failed"][0]["reason"]
             assert (await client.get("/models")).json()["models"][0]["default"]
+            refused = await client.post("/sample", json={"model": "bad"})
+            assert refused.status_code == 404
+            assert "could not be loaded" in refused.json()["detail"]
+            assert ready["failed"][0]["reason"] in refused.json()["detail"]
 
     play(story())
 
