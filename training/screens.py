@@ -93,7 +93,8 @@ def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> B
     The halves must be disjoint, or the scores would be fitted to what calibrates them. Shapes:
     uint8 (N, C, H, W) each. Raises ValueError if there are too few images or they lack variety.
     """
-    given = served(bundle)
+    # Scores may have changed since they were fitted: that is mended here.
+    given = served(_with_weights(bundle, witnessed=torch.zeros_like(bundle.weights["witnessed"])))
     assert isinstance(given, Screen), "only screens are calibrated in two halves"
     first = looked_at(given, x_first)
     references = [
@@ -122,14 +123,24 @@ def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> B
         calibrations={},
     )
     scorer = served(changed)
+    assert isinstance(scorer, Screen), "a screen stays one"
+    with torch.no_grad():
+        changed = _with_weights(changed, witnessed=scorer.of_witnesses())
     z = model.z_values(model.raw_scores(first))
     second = screened(scorer, x_second)
     calibration = Calibration.fit(second["score"], z_covariance(z), second["z"], second["category"])
     return replace(changed, calibrations={"screen": calibration})
 
 
+def _with_weights(bundle: Bundle, **changes: Tensor) -> Bundle:
+    return replace(bundle, weights={**bundle.weights, **changes})
+
+
 def served(bundle: Bundle) -> Servable:
-    """The bundle's model with the runtime that will serve it, so that numbers are the same."""
+    """The bundle's model with the runtime that will serve it, so that numbers are the same.
+
+    Raises ValueError for a screen whose scores are no longer those that were calibrated.
+    """
     model = bundle.build()
     for name, graph in bundle.graphs.items():
         model.use(name, OnnxFunction(graph, num_threads=1))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.core import witness
 from models.core.graphs import Graph
 from models.core.grid import Grid
 from models.core.likelihood import NUM_LEVELS
@@ -29,6 +30,7 @@ class Screen(Servable):
     grid: Grid
     references: Tensor
     knots: Tensor
+    witnessed: Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -43,6 +45,8 @@ class Screen(Servable):
         self.register_buffer("references", torch.zeros(sum(sizes), dtype=torch.float64))
         shape = (len(self.components), config.num_knots + 2)
         self.register_buffer("knots", torch.zeros(shape, dtype=torch.float64))
+        shape = (witness.NUM, len(self.components))
+        self.register_buffer("witnessed", torch.zeros(shape, dtype=torch.float64))
         self.chunk = CHUNK
         self.programs = {name: self.programs_of(name) for name in self.parts}
 
@@ -88,8 +92,11 @@ class Screen(Servable):
         """See that a row's score is the same bits in any company, or look at rows one by one.
 
         What may depend on company is the algorithm that a runtime picks by the size of a batch,
-        so all sizes up to the chunk are tried.
+        so all sizes up to the chunk are tried. Raises ValueError if scores are no longer what they
+        were when they were calibrated.
         """
+        if self.witnessed.any():
+            witness.verify(self.of_witnesses(), self.witnessed, self.score_names)
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(CHUNK, *self.event_shape, generator=generator)
         x[::2] = x[::2] * (torch.rand(len(x[::2]), 1, 1, 1, generator=generator))
@@ -134,6 +141,12 @@ class Screen(Servable):
             for column in score.columns:
                 rows[f"background_{column}"] = columns[f"{component.background}.{column}"]
         return rows
+
+    def of_witnesses(self) -> Tensor:
+        """z-values of images that are always the same. -> (4, J) float64."""
+        x = self.grid.values(self.grid.levels(witness.witnesses(self.event_shape)))
+        alone = concat([self.columns(row) for row in x.split(1)])
+        return self.z_values(self.raw_scores(alone))
 
     def z_values(self, scores: Tensor) -> Tensor:
         """Shapes: (B, J) -> (B, J) float64."""
