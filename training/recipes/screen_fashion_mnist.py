@@ -13,8 +13,8 @@ RECIPE = ScreenRecipe(
     components=(
         Component(score="ic", part="position"),
         Component(score="llr_local", part="position", background="local"),
-        Component(score="score_norms", part="denoiser"),
-        Component(score="recon", part="denoiser"),
+        Component(score="scale_ratio", part="position"),
+        Component(score="denoising", part="denoiser"),
         Component(score="energy", part="classifier"),
         Component(score="feature_residual", part="classifier"),
     ),

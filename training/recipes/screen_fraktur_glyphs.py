@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from training.recipes import screen_fashion_mnist
+from training.recipes import screen_mnist
 
 RECIPE = replace(
-    screen_fashion_mnist.RECIPE,
+    screen_mnist.RECIPE,
     parts={
         "position": "pixelcnn_fraktur-glyphs",
         "local": "pixelcnn_fraktur-glyphs-local",
