@@ -28,7 +28,7 @@ def run() -> Table:
     """Promised and realised shares, for `screen_fashion-mnist`, with strangers from MNIST.
 
     Own images are those of its calibration and 1,000 of the test split: each repetition calibrates
-    on 2,000 of them, drawn anew, and is measured on the others.
+    on 2,000 of them, drawn anew, and batches and groups are of the others.
     """
     scores, z, reference, strange = _pool()
     table = Table("promise", "level", "realised", "what is counted")
@@ -69,13 +69,15 @@ def _pool() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _rates(scores: Tensor, alpha: float) -> dict[str, np.ndarray]:
+    """Of sets drawn with replacement. All scores are then the law that images are drawn from, and
+    the rate among them is the true one: measured on some, it would exceed alpha by chance too."""
     found: dict[str, list[float]] = {"marginal": [], "pac": []}
     for repeat in track(range(_REPEATS), "recalibrations"):
-        first, rest = _cut(len(scores), repeat)
-        calibration = Calibration.fit(scores[first])
+        drawn = torch.randint(len(scores), (_NUM,), generator=_generator(repeat))
+        calibration = Calibration.fit(scores[drawn])
         for guarantee in ("marginal", "pac"):
             rule = Rule.of(calibration, alpha, guarantee, _DELTA)
-            found[guarantee].append(float(rule.judge(scores[rest]).is_ood.double().mean()))
+            found[guarantee].append(float(rule.judge(scores).is_ood.double().mean()))
     return {name: np.array(rates) for name, rates in found.items()}
 
 
