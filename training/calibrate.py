@@ -1,5 +1,6 @@
 """Scores of held-out images, computed by the very operations that are served."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,18 @@ def columns_at(
 
 def scores(model: Servable, name: str, x: np.ndarray, reference: Reference = 0.0) -> Tensor:
     """One OOD score, higher = stranger. Shapes: (N, ...) -> (N,)."""
-    score = SCORES[name]
-    return score.compute(columns(model, score.operation, x), reference)
+    return all_scores(model, {name: reference}, x)[name]
+
+
+def all_scores(
+    model: Servable, references: Mapping[str, Reference], x: np.ndarray
+) -> dict[str, Tensor]:
+    """The same of several, by name."""
+    rows = _rows(model, references, x)
+    return {
+        name: SCORES[name].compute(rows[SCORES[name].operation], reference)
+        for name, reference in references.items()
+    }
 
 
 def calibrate(
@@ -53,9 +64,13 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Calibrations by score. The reference comes from the validation split, so that calibration
     images and later ones are scored by the same fixed rule."""
-    found = {}
-    for name in names:
-        score = SCORES[name]
-        reference = score.fitted(columns(model, score.operation, validation.x))
-        found[name] = Calibration.fit(scores(model, name, calibration.x, reference), reference)
-    return found
+    rows = _rows(model, names, validation.x)
+    references = {name: SCORES[name].fitted(rows[SCORES[name].operation]) for name in names}
+    found = all_scores(model, references, calibration.x)
+    return {name: Calibration.fit(found[name], references[name]) for name in names}
+
+
+def _rows(model: Servable, names: Iterable[str], x: np.ndarray) -> dict[str, Rows]:
+    """What scores are made of, by operation: each runs once, however many scores share it."""
+    operations = dict.fromkeys(SCORES[name].operation for name in names)
+    return {operation: columns(model, operation, x) for operation in operations}

@@ -13,7 +13,7 @@ from models.core.conformal import Calibration
 from models.core.model import GenerativeModel
 from models.core.noise import row_seeds
 from models.core.operation import run
-from training.calibrate import columns, scores
+from training.calibrate import all_scores, columns
 from training.data import Split, as_events
 from training.judge import Judge
 from training.ood_baselines import file_bytes
@@ -44,33 +44,57 @@ def classification(model: GenerativeModel, test: Split) -> dict[str, float]:
     }
 
 
-def screening(
+@dataclass(frozen=True)
+class Scored:
+    """One score of the events of a panel."""
+
+    own: Tensor
+    """(N,), of the test split."""
+    others: dict[str, Tensor]
+    """(M,) each, by name."""
+
+
+def scored(
     model: GenerativeModel, calibrations: dict[str, Calibration], panel: Panel
+) -> dict[str, Scored]:
+    """All calibrated scores of a panel, by name."""
+    references = {name: calibration.reference for name, calibration in calibrations.items()}
+    own = all_scores(model, references, panel.test.x)
+    others = {
+        other: all_scores(model, references, split.x) for other, split in panel.others.items()
+    }
+    return {
+        name: Scored(own[name], {other: found[name] for other, found in others.items()})
+        for name in references
+    }
+
+
+def screening(
+    calibrations: dict[str, Calibration], found: dict[str, Scored], panel: Panel
 ) -> dict[str, float]:
     """False alarms on the test split, and how well each score ranks other data sets above it.
 
     File size and brightness need no model; a score that does not beat them has learned little.
     """
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name, calibration in calibrations.items():
-        own = scores(model, name, panel.test.x, calibration.reference)
+        own = found[name].own
         flagged = (calibration.p_value(own) <= ALPHA).double().mean()
-        found[f"test_false_alarm_rate_{name}_at_alpha_{ALPHA}"] = float(flagged)
-        for other, split in panel.others.items():
-            strange = scores(model, name, split.x, calibration.reference)
+        figures[f"test_false_alarm_rate_{name}_at_alpha_{ALPHA}"] = float(flagged)
+        for other, strange in found[name].others.items():
             caught = (calibration.p_value(strange) <= ALPHA).double().mean()
-            found[f"auroc_{name}_vs_{other}"] = _auroc(own, strange)
-            found[f"flagged_{name}_{other}_at_alpha_{ALPHA}"] = float(caught)
+            figures[f"auroc_{name}_vs_{other}"] = _auroc(own, strange)
+            figures[f"flagged_{name}_{other}_at_alpha_{ALPHA}"] = float(caught)
     if panel.test.x.ndim < 4:
-        return found
+        return figures
     for other, split in panel.others.items():
-        found[f"auroc_file_size_vs_{other}"] = _auroc(
+        figures[f"auroc_file_size_vs_{other}"] = _auroc(
             -torch.from_numpy(file_bytes(panel.test.x)), -torch.from_numpy(file_bytes(split.x))
         )
-        found[f"auroc_brightness_vs_{other}"] = _auroc(
+        figures[f"auroc_brightness_vs_{other}"] = _auroc(
             _brightness(panel.test.x), _brightness(split.x)
         )
-    return found
+    return figures
 
 
 def conditional_samples(model: GenerativeModel, judge: Judge, per_class: int) -> dict[str, float]:

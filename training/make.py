@@ -57,7 +57,8 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     calibrations = calibrate(
         model, recipe.ood_scores, data.splits["calibration"], data.splits["validation"]
     )
-    metrics |= evaluate.screening(model, calibrations, panel)
+    scored = evaluate.scored(model, calibrations, panel)
+    metrics |= evaluate.screening(calibrations, scored, panel)
     things = "images" if recipe.height else "rows"
     bundle = bundles.Bundle(
         name=name,
@@ -92,7 +93,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     }
     for score, calibration in calibrations.items():
         extras[f"report/histogram_{score}.png"] = report.histogram(
-            model, score, calibration, panel, data.name
+            score, calibration, scored[score], data.name
         )
     if (log := report.curves(folder / "log" / "metrics.csv")) is not None:
         extras["report/training.png"] = log

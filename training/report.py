@@ -20,22 +20,17 @@ from models.core.noise import row_seeds
 from models.core.ood import SCORES
 from models.core.operation import run
 from training import latents, plane
-from training.calibrate import scores
 from training.data import Dataset
-from training.evaluate import ALPHA, Panel
+from training.evaluate import ALPHA, Scored
 
 matplotlib.use("Agg")
 _SHOWN = 2000  # events of a set in a histogram
 
 
-def histogram(
-    model: GenerativeModel, name: str, calibration: Calibration, panel: Panel, own: str
-) -> bytes:
+def histogram(name: str, calibration: Calibration, found: Scored, own: str) -> bytes:
     """Scores of the test split and of the other sets, with the threshold at ALPHA; a PNG."""
-    sets = {f"{own} (test)": panel.test.x, **{n: split.x for n, split in panel.others.items()}}
-    values = {
-        n: scores(model, name, x[:_SHOWN], calibration.reference).numpy() for n, x in sets.items()
-    }
+    sets = {f"{own} (test)": found.own, **found.others}
+    values = {title: scores[:_SHOWN].numpy() for title, scores in sets.items()}
     # Strangers may lie so far out that nothing else could be seen: the end bins hold the rest.
     bottom, top = np.quantile(next(iter(values.values())), (0.002, 0.998))
     every = np.concatenate(list(values.values()))

@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.conformal import Calibration
+from models.core.conformal import Calibration, Reference
 from models.core.energy import EnergyConfig, EnergyModel
 from models.jem import Config, Model
 from training.batches import Batches
-from training.calibrate import scores
+from training.calibrate import all_scores
 from training.data import Split
 from training.evaluate import (
     Panel,
     classification,
     conditional_samples,
     judged,
+    scored,
     screening,
 )
 from training.figures import likelihood
@@ -44,14 +45,13 @@ class Brightness(EnergyModel):
 
 def figures(own: Split, **others: Split) -> dict[str, float]:
     """The screening of a model of brightness, calibrated on images like its own."""
-    model = Brightness()
+    model, panel = Brightness(), Panel(own, others)
+    references: dict[str, Reference] = {"energy": 0.0, "energy_typicality": 0.5}
+    known = all_scores(model, references, grey(99, 100, 156, 1).x)
     calibrations = {
-        "energy": Calibration.fit(scores(model, "energy", grey(99, 100, 156, 1).x)),
-        "energy_typicality": Calibration.fit(
-            scores(model, "energy_typicality", grey(99, 100, 156, 1).x, 0.5), 0.5
-        ),
+        name: Calibration.fit(known[name], reference) for name, reference in references.items()
     }
-    return screening(model, calibrations, Panel(own, others))
+    return screening(calibrations, scored(model, calibrations, panel), panel)
 
 
 def test_strange_images_rank_above_own_ones() -> None:

@@ -74,7 +74,7 @@ def test_a_screen_is_fitted_to_the_images(tmp_path: Path) -> None:
     calibration = found.calibrations["screen"]
     assert len(calibration.scores) == 101
     assert calibration.z is not None
-    assert calibration.z.shape == (101, 5)
+    assert calibration.z.shape == (101, 6)
     assert found.config["num_fitted"] == 101
     # z-values of digits by random images are far off; fitted to digits they are about standard.
     before = bundle.calibrations["screen"].z
