@@ -17,7 +17,8 @@ PICTURES = {
 """Of a report, by name: what they show."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
-table { border-collapse: collapse; font-size: 0.85rem; margin: 1rem 0; width: 100%; }
+div { margin: 1rem 0; overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; width: 100%; }
 th, td { border-bottom: 1px solid #d0d4da; padding: 0.3rem 0.5rem; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 th { vertical-align: bottom; }
@@ -88,9 +89,12 @@ def _html(found: Evaluation, pictures: Mapping[str, bytes]) -> str:
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 
-def _table(head: Sequence[str], body: Cells) -> str:
-    """On a narrow screen every row becomes a card, so cells carry the names of their columns."""
-    names = [html.escape(name) for name in head]
+def _table(columns: Sequence[str], body: Cells) -> str:
+    """On a narrow screen every row becomes a card, so cells carry the names of their columns.
+
+    Long names of scores may break at their underscores, or a table is wider than the page.
+    """
+    names = [html.escape(name) for name in columns]
     rows = [
         "".join(
             f'<td data-label="{name}">{html.escape(cell)}</td>'
@@ -98,6 +102,7 @@ def _table(head: Sequence[str], body: Cells) -> str:
         )
         for cells in body
     ]
-    top = "".join(f"<th>{name}</th>" for name in names)
+    top = "".join(f"<th>{name.replace('_', '_<wbr>')}</th>" for name in names)
     lines = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
+    head = f"<thead><tr>{top}</tr></thead>"
+    return f"<div><table>\n{head}\n<tbody>\n{lines}\n</tbody>\n</table></div>"

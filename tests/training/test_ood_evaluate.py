@@ -155,7 +155,7 @@ class Tables(HTMLParser):
         self.num_rows = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("meta", "img"):
+        if tag in ("meta", "img", "wbr"):
             self.sources += [value or "" for name, value in attrs if name == "src"]
         else:
             self.open.append(tag)
