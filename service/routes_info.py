@@ -86,6 +86,7 @@ async def ready(request: Request) -> dict[str, Any]:
     return {
         "status": "ready",
         "models": [served.label for served in store.models.values()],
+        "default_screen": screen.label if (screen := store.screens_by_default) else None,
         "failed": [{"bundle": url, "reason": why} for url, why in store.failed.items()],
     }
 
@@ -118,7 +119,7 @@ def _summary(served: Served, store: Store) -> ModelSummary:
         version=bundle.version,
         family=bundle.family,
         default=served is store.find(None),
-        default_screen=served is store.find_screen(None),
+        default_screen=served is store.screens_by_default,
         screen=screen.label if screen else None,
         event_shape=list(served.model.event_shape),
         likelihood=served.model.likelihood,

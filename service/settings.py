@@ -24,8 +24,8 @@ class Settings(BaseSettings):
     )
     default_screen: str = Field(
         "screen_fashion-mnist",
-        description="the model of /ood_score where none is named; the default model if it is "
-        "not there",
+        description="the model of /ood_score where none is named; if it is not there, the screen "
+        "of the default model, or that model",
     )
     backend: Literal["auto", "onnx", "torch"] = Field(
         "auto", description="what runs the exported graphs; auto takes the faster one of each"

@@ -117,6 +117,13 @@ class Service:
         if not store.models:
             reasons = "; ".join(store.failed.values())
             raise NothingToServe(f"no bundle could be loaded: {reasons}")
+        screen = store.screens_by_default
+        if screen is None or screen.bundle.name != settings.default_screen:
+            self.log.warning(
+                "default screen is not there",
+                default_screen=settings.default_screen,
+                instead=screen.label if screen else None,
+            )
         self._store = store
 
     def _log_failure(self, loading: asyncio.Future[None]) -> None:

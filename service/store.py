@@ -1,12 +1,11 @@
 """The models on the shelf: finds bundles, builds, checks and warms them, and looks them up."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any
 
-import fsspec
 import torch
 
 from models.core.bundle import Bundle, load
@@ -18,6 +17,7 @@ from models.core.preprocess import Preprocessing
 from service.backends import Backend, choose
 from service.costs import row_ms
 from service.errors import UnknownModel, UnsupportedOperation
+from service.places import bundles_at, folder_of
 from service.tickets import LaneKey
 
 
@@ -91,18 +91,37 @@ class Store:
         bare = (name or self.default).partition("@")[0]
         served = self.models.get(bare)
         if served is None or (name and "@" in name and name != served.label):
-            for url, why in self.failed.items():
-                if not served and url.rstrip("/").rpartition("/")[2] == bare:
-                    raise UnknownModel(f"model {bare!r} could not be loaded: {why}")
+            if not served and (why := self._why_not(bare)):
+                raise UnknownModel(f"model {bare!r} could not be loaded: {why}")
             known = ", ".join(served.label for served in self.models.values())
             raise UnknownModel(f"model {name!r} is not loaded: there are {known}")
         return served
 
     def find_screen(self, name: str | None) -> Served:
-        """The same, None being the default screen if it is loaded."""
-        if not name and self.default_screen in self.models:
-            name = self.default_screen
-        return self.find(name)
+        """The same, None being the default screen; if there is none of that name, the one that
+        decides about the default model's classifications, or else that model.
+
+        One that is there and could not be loaded is missed: another model would pass what it stops.
+        """
+        if name:
+            return self.find(name)
+        if self.default_screen in self.models or self._why_not(self.default_screen):
+            return self.find(self.default_screen)
+        default = self.find(None)
+        return self.screen_of(default) or default
+
+    @cached_property
+    def screens_by_default(self) -> Served | None:
+        """What answers how strange something is where no model is named, if anything does."""
+        try:
+            return self.find_screen(None)
+        except UnknownModel:
+            return None
+
+    def _why_not(self, name: str) -> str:
+        """Why a bundle could not be loaded; empty if it could, or is not there."""
+        reasons = (why for url, why in self.failed.items() if folder_of(url) == name)
+        return next(reasons, "")
 
     def screen_of(self, served: Served) -> Served | None:
         """The screen that decides about a model's classifications, if there is one."""
@@ -135,7 +154,7 @@ def fill(
     failed: dict[str, str] = {}
     for url in urls:
         try:
-            for found in _bundles(url):
+            for found in bundles_at(url):
                 try:
                     served = shelve(load(found), backend, num_threads)
                     if served.bundle.name in models:
@@ -213,20 +232,3 @@ def _example(model: Servable, operation: Operation[Any], params: Any) -> Rows:
         else:
             return {**rows, **label, **more}
     raise ValueError(refused)
-
-
-def _bundles(url: str) -> Iterator[str]:
-    """The URL itself if it is a bundle, or else those directly below it."""
-    files, root = fsspec.core.url_to_fs(url)
-    if files.exists(f"{root}/bundle.json"):
-        yield url
-        return
-    found = [
-        f"{url.rstrip('/')}/{name}"
-        for path in sorted(files.ls(root, detail=False))
-        if not (name := path.rstrip("/").rpartition("/")[2]).startswith(".")
-        and files.exists(f"{path}/bundle.json")
-    ]
-    if not found:
-        raise ValueError(f"{url} holds no bundle")
-    yield from found

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import numpy as np
 
 from models.core.bundle import save
 from service.app import create_app
@@ -76,6 +77,31 @@ def test_a_damaged_bundle_is_skipped_and_listed(tmp_path: Path, settings: Settin
             assert ready["failed"][0]["reason"] in refused.json()["detail"]
 
     play(story())
+
+
+def test_a_default_screen_that_failed_to_load_is_not_replaced(
+    tmp_path: Path, settings: Settings
+) -> None:
+    save(make_bundle("good", "jem", tiny_model("jem")), tmp_path / "good")
+    save(make_bundle("guard", "jem", tiny_model("jem")), tmp_path / "guard")
+    (tmp_path / "guard" / "weights.safetensors").write_bytes(b"damaged")
+    x = {"instances": np.full((1, *tiny_model("jem").event_shape), 0.5).tolist()}
+
+    async def story(name: str) -> None:
+        changes = {"bundles": (str(tmp_path),), "default_model": "good", "default_screen": name}
+        async with running(settings.model_copy(update=changes)) as client:
+            screen = (await client.get("/health/ready")).json()["default_screen"]
+            answer = await client.post("/ood_score", json=x)
+            if name == "guard":
+                assert screen is None
+                assert answer.status_code == 404
+                assert "'guard' could not be loaded" in answer.json()["detail"]
+            else:
+                assert screen.startswith("good@")
+                assert answer.json()["model"] == screen
+
+    play(story("guard"))
+    play(story("nowhere"))
 
 
 def test_with_no_bundle_at_all_it_is_never_ready(tmp_path: Path, settings: Settings) -> None:

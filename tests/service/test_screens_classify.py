@@ -109,7 +109,8 @@ def test_of_two_screens_for_a_model_the_default_one_decides(screens: Client) -> 
     assert Store(models, {}, "jem", "screen").screen_of(jem) is screen
     assert Store(models, {}, "jem", "another").screen_of(jem) is models["another"]
     assert Store(models, {}, "jem", "none").screen_of(jem) is models["another"]
-    assert Store(models, {}, "jem", "none").find_screen(None) is jem
+    assert Store(models, {}, "jem", "none").find_screen(None) is models["another"]
+    assert Store({"jem": jem}, {}, "jem", "none").find_screen(None) is jem
 
 
 @pytest.mark.parametrize("unfit", ["shape", "calibration"])
