@@ -65,10 +65,16 @@ def test_calibration_keeps_what_the_guarantees_need(bundle: Bundle) -> None:
     assert torch.equal(calibration.scores, found["score"][order])
     assert torch.equal(calibration.z, found["z"][order])
     assert torch.equal(calibration.category, found["category"][order])
-    first = screen.raw_scores(looked_at(screen, images(100, seed=11)))
-    expected = z_covariance(screen.z_values(first))
+    z = screen.z_values(screen.raw_scores(looked_at(screen, images(100, seed=11))))
+    expected = z_covariance(z)
     assert isinstance(calibration.reference, torch.Tensor)
     torch.testing.assert_close(calibration.reference, expected)
+    # Of the images that they were fitted to, z-values are the normal quantiles of their ranks.
+    top = float(stats.norm.ppf(1 - 0.5 / 100))
+    without_ties = [n for n, name in enumerate(screen.score_names) if name != "scale_ratio"]
+    for column in z[:, without_ties].unbind(1):
+        assert float(column.max()) == pytest.approx(top, abs=1e-3)
+        assert float(column.median()) == pytest.approx(0, abs=0.03)
 
 
 def test_too_few_images_are_refused(bundle: Bundle) -> None:
