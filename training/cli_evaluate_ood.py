@@ -20,7 +20,7 @@ from training.readers import DataError
 
 def evaluate_ood(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
-    limit: Annotated[int, typer.Option(min=0, help="Images of each set; 0: all.")] = 2000,
+    limit: Annotated[int, typer.Option(min=0, help="Images of each other set; 0: all.")] = 2000,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes, if not BUNDLE/report.")
     ] = None,
@@ -51,7 +51,7 @@ def evaluate_ood(
                 source,
                 limit=limit,
                 folders=folders,
-                command=_command(bundle, limit, data, folder),
+                command=_command(bundle, limit, out, data, folder),
                 advance=advance,
             )
     except (DataError, BundleError, ValueError) as error:
@@ -78,10 +78,11 @@ def _folders(pairs: list[str]) -> Mapping[str, Path]:
     return found
 
 
-def _command(bundle: Path, limit: int, data: str, folder: list[str]) -> str:
+def _command(bundle: Path, limit: int, out: Path | None, data: str, folder: list[str]) -> str:
     """As a person would type it at the root of the project; other folders by their last part."""
     parts = ["python", "-m", "training", "evaluate-ood", f"bundles/{bundle.name}"]
     parts += ["--limit", str(limit)]
+    parts += ["--out", out.name] if out else []
     parts += ["--data", Path(data).name] if data else []
     for pair in folder:
         name, _, path = pair.partition("=")

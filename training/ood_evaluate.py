@@ -1,6 +1,6 @@
 """Measures a screen: false alarms on its own test split, and what it catches of other sets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from training.data import Split
 from training.ood_baselines import NUM_NEIGHBOURS, Baselines
 from training.ood_decisions import Answers, decide
 from training.ood_evaluation import ALPHAS, Caught, Evaluation, Rate, Row, Shown
-from training.ood_panel import OwnData, panel
+from training.ood_panel import ImageSet, OwnData, panel
 from training.ood_scores import Scored, Scorer
 from training.readers import DataError
 
@@ -37,7 +37,8 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, Shown]]:
     """The figures of a bundle that was trained on `source`, and what pictures need, by set.
 
-    Of each set the first `limit` images, 0: all. Raises DataError if the own data cannot be had,
+    Of each other set, and of the own images that probes change, the first `limit`, 0: all; of the
+    own test split always all. Raises DataError if the own data cannot be had,
     or the bundle cannot screen images, ValueError if its calibration is too small; other sets that
     cannot be had are named in the result.
     """
@@ -45,8 +46,9 @@ def evaluate(
     advance(f"{source}: reading")
     data = OwnData(source, scorer.form)
     baselines = Baselines.fit(data.split("train", NUM_NEIGHBOURS).x)
-    own = data.split("test", limit)
-    sets = panel(own, source, scorer.form, limit, folders)
+    own = data.split("test", 0)
+    sets = panel(data.split("test", limit), source, scorer.form, limit, folders)
+    _all_to_be_had(sets, folders)
     advance(f"{source}: test split")
     scored, trivial = scorer(own.x), baselines.scores(own.x)
     shown = {data.name: Shown(scored.default, own.x[:_SHOWN])}
@@ -68,6 +70,17 @@ def evaluate(
         shown[one.name] = Shown(strange.default, x[:_SHOWN])
     found = _evaluation(scorer, data, own, scored, rows, unavailable, command)
     return replace(found, decisions=decisions), shown
+
+
+def _all_to_be_had(sets: Sequence[ImageSet], folders: Mapping[str, Path]) -> None:
+    """Raises DataError for a folder of the user's that holds no images, or a broken one, or has
+    the name of another set: what was asked for must not be missing after minutes of work."""
+    names = [one.name for one in sets]
+    for one in sets:
+        if names.count(one.name) > 1:
+            raise DataError(f"--folder {one.name}: there is a set of that name, use another")
+        if one.name in folders:
+            one.make()
 
 
 def _mixed(own: Scored, y: np.ndarray, strange: Scored) -> Answers | None:

@@ -20,12 +20,19 @@ def guarantee(found: Evaluation, alpha: float = ALPHAS[0]) -> str:
     seen, bound = found.false_alarms[str(alpha)], found.rate_bounds[str(alpha)]
     held_out = found.calibration_source.endswith(f" held-out images of {found.dataset}")
     apart = ", disjoint from calibration" if held_out else ""
+    above = ""
+    if seen.low > bound:
+        above = (
+            "That is more than this calibration set allows: the sources are not quite the same. "
+        )
+    elif seen.low > alpha:
+        above = f"That is more than {alpha}, as one calibration set may have it. "
     return (
         f"With n = {found.num_calibration:,} calibration images ({found.calibration_source}), an "
         f"image from the same source is flagged at alpha = {alpha} with probability at most "
         f"{alpha} on average over calibration draws; for this calibration set the rate is below "
         f"{bound:.4f} with 95 % confidence. On the test split of {found.dataset} ({seen.num:,} "
-        f"images{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). "
+        f"images{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). {above}"
         "This holds only while inputs come from that source. It does not bound the share of "
         "out-of-distribution images that are missed; the table has measured shares."
     )
@@ -43,7 +50,7 @@ def sections(found: Evaluation) -> list[Section]:
                 *(guarantee(found, alpha) for alpha in ALPHAS),
                 f"The test split against the calibration images has AUROC "
                 f"{found.auroc_test_against_calibration:.4f} +- {error:.4f} (2 standard errors): "
-                + ("they are alike, as they should be." if near else "they are NOT alike."),
+                + ("it sees no difference, as it should." if near else "they are NOT alike."),
                 f"One image alone takes {found.latency_p50_ms_at_batch_1:.1f} ms (median), "
                 f"{found.latency_p95_ms_at_batch_1:.1f} ms (95th percentile) without decoding, on "
                 "one thread of a machine that may have had other work: a noisy figure. Of the "

@@ -64,7 +64,7 @@ def model() -> Servable:
 
 def own_scores() -> np.ndarray:
     """Of the first test images, computed apart from all that is tested here."""
-    return scores(model(), "energy", digits().splits["test"].x[:NUM]).numpy()
+    return scores(model(), "energy", digits().splits["test"].x).numpy()
 
 
 def test_false_alarms_are_those_of_the_p_values(
@@ -72,15 +72,15 @@ def test_false_alarms_are_those_of_the_p_values(
 ) -> None:
     evaluation, _ = found
     known = plain_bundle().calibrations["energy"].scores.numpy()
-    y = digits().splits["test"].y[:NUM]
+    y = digits().splits["test"].y
     p_value = np.array([(1 + (known >= s).sum()) / (1 + len(known)) for s in own_scores()])
     for alpha in (0.05, 0.01):
         rate = evaluation.false_alarms[str(alpha)]
-        assert (rate.count, rate.num) == ((p_value <= alpha).sum(), NUM)
+        assert (rate.count, rate.num) == ((p_value <= alpha).sum(), len(y))
         classes = evaluation.false_alarms_by_class
         assert sum(rates[str(alpha)].count for rates in classes.values()) == rate.count
         assert [rates[str(alpha)].num for rates in classes.values()] == list(np.bincount(y))
-    truth = np.repeat([0, 1], [len(known), NUM])
+    truth = np.repeat([0, 1], [len(known), len(y)])
     assert evaluation.auroc_test_against_calibration == pytest.approx(
         roc_auc_score(truth, np.concatenate([known, own_scores()]))
     )
@@ -88,8 +88,9 @@ def test_false_alarms_are_those_of_the_p_values(
 
 def test_a_row_is_about_its_images(found: Found) -> None:
     evaluation, _ = found
-    x = digits().splits["test"].x[:NUM]
-    truth = np.repeat([0, 1], [NUM, NUM])
+    every = digits().splits["test"].x
+    x = every[:NUM]
+    truth = np.repeat([0, 1], [len(every), NUM])
     for name, probe in (("own-inverted", 255 - x), ("own-vflip", x[:, :, ::-1].copy())):
         (row,) = (row for row in evaluation.rows if row.name == name)
         strange = scores(model(), "energy", probe).numpy()
@@ -101,7 +102,7 @@ def test_a_row_is_about_its_images(found: Found) -> None:
         p_value = plain_bundle().calibrations["energy"].p_value
         p = p_value(scores(model(), "energy", probe)).numpy()
         assert row.flagged["0.05"].count == (p <= 0.05).sum()
-        brightness = np.concatenate([one.reshape(NUM, -1).mean(1) for one in (x, probe)])
+        brightness = np.concatenate([one.reshape(len(one), -1).mean(1) for one in (every, probe)])
         by_trivial = row.caught.auroc_by_trivial_score
         assert by_trivial["bright"] == pytest.approx(roc_auc_score(truth, brightness))
         assert row.caught.gain == pytest.approx(expected - max(by_trivial.values()))

@@ -58,7 +58,7 @@ def test_mean_and_range_are_over_all_trainings(found: Evaluation) -> None:
     assert [one.version for one in spread(whole)] == [found.version, "b", "c"]
     _, about, head, body = next(s for s in sections(whole) if s[0] == "Other training seeds")
     assert "3 screens" in about[0]
-    assert f"{found.version} (40 own test images)" in about[0]
+    assert f"{found.version} (269 own test images)" in about[0]
     rate = found.false_alarms["0.05"].rate
     assert f"False alarms at p <= 0.05: {rate:.4f} ({rate:.4f} to {rate:.4f})." in about
     row = next(row for row in found.rows if row.caught)
