@@ -5,10 +5,12 @@ BIN = .venv/bin
 COMPILE = $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 CODE = models training service tests $(wildcard benchmarks)
 
-.PHONY: serve test check format train bench lock clean
+.PHONY: serve dev test check format train bench lock clean
 
 serve: .venv/runtime.stamp ## serve the bundles of bundles/ at http://127.0.0.1:$(PORT)
 	LIKELY_PORT=$(PORT) $(BIN)/python -m service
+
+dev: .venv/dev.stamp ## what training, tests and checks need beside the service
 
 test: .venv/dev.stamp ## all tests that need no GPU; ARGS="-k name" narrows
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)

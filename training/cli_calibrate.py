@@ -8,7 +8,7 @@ from rich.console import Console
 
 from models.core.bundle import BundleError, load, save
 from training.readers import DataError
-from training.recalibrate import card, recalibrate
+from training.recalibrate import card, new_name, recalibrate
 
 
 def calibrate(
@@ -27,6 +27,9 @@ def calibrate(
     console = Console(stderr=True)
     try:
         loaded = load(bundle)
+        path = out / new_name(loaded, folder, name)
+        if path.exists():
+            raise ValueError(f"{path} exists: name another by --name")
         with console.status("") as status:
             found = recalibrate(
                 loaded,
@@ -36,10 +39,8 @@ def calibrate(
                 seed=seed,
                 advance=lambda what, num: status.update(f"{what} {num:,} images"),
             )
-        if (out / found.name).exists():
-            raise ValueError(f"{out / found.name} exists: name another by --name")
         text = card(found, tuple(found.calibrations))
-        path = save(found, out / found.name, {"README.md": text.encode()})
+        save(found, path, {"README.md": text.encode()})
     except (DataError, BundleError, ValueError) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error

@@ -31,6 +31,11 @@ def num_needed(alpha: float) -> int:
     return 2 * max(least, _LEAST_FITTED)
 
 
+def new_name(bundle: Bundle, folder: Path, name: str = "") -> str:
+    """That of the calibrated bundle: the wanted one, or both parts of what it is made of."""
+    return name or f"{bundle.name}-{folder.resolve().name}"
+
+
 def recalibrate(
     bundle: Bundle,
     folder: Path,
@@ -70,7 +75,7 @@ def recalibrate(
     title = folder.resolve().name
     return replace(
         found,
-        name=name or f"{bundle.name}-{title}",
+        name=new_name(bundle, folder, name),
         calibration_source=f"{len(second):,} images of the folder {title}",
         metrics={},
         provenance={

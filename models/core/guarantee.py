@@ -126,14 +126,14 @@ class Rule:
             )
         elif self.guarantee == "pac":
             promise = (
-                f"{like}, at most a share of {alpha:g} is flagged, with {1 - self.delta:.6g} "
+                f"{like}, at most a share of {alpha:g} is flagged, with {1 - self.delta:.12g} "
                 f"confidence in this very set: those with p_value <= {self.rank}/{num + 1}"
             )
         else:
             promise = (
                 f"{like}, at most a share of {alpha:g} is flagged on average over draws of that "
                 f"set; for this very set the share is below {self.rate_bound:.4g} with "
-                f"{1 - self.delta:.6g} confidence"
+                f"{1 - self.delta:.12g} confidence"
             )
         return (
             f"{promise}; this holds while {noun} come independently from that source, and does "
