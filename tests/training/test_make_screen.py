@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from models.core.bundle import Bundle, halved, load, save
+from models.core.graphs import OnnxFunction
 from models.core.preprocess import Preprocessing
 from models.core.screen_config import Component
 from tests.training.tiny import LIGHTNING, new_model, small_recipe
@@ -62,6 +64,23 @@ def test_a_screen_is_whole_and_keeps_its_promise_on_images_it_never_met(folder: 
         rate = bundle.metrics[f"test_false_alarm_rate_screen_at_alpha_{alpha:g}"]
         assert rate == pytest.approx(float((p_value <= alpha).double().mean()))
         assert rate <= 2 * alpha + 0.02
+
+
+def test_it_is_calibrated_by_the_runtime_that_will_serve_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Counted(OnnxFunction):
+        def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+            seen.append(len(tensors[0]))
+            return super().__call__(*tensors)
+
+    monkeypatch.setattr(screens, "OnnxFunction", Counted)
+    made(folder)
+    splits = data.load("digits", height=8, width=8).splits
+    held_out = [len(splits[name]) for name in ("validation", "calibration", "test")]
+    assert sum(seen) >= sum(held_out)
 
 
 def test_a_seed_trains_other_parts_beside_the_first(folder: Path) -> None:
