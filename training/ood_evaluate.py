@@ -48,7 +48,7 @@ def evaluate(
     baselines = Baselines.fit(data.split("train", NUM_NEIGHBOURS).x)
     own = data.split("test", 0)
     sets = panel(data.split("test", limit), source, scorer.form, limit, folders)
-    _all_to_be_had(sets, folders)
+    asked = _asked(sets, folders)
     advance(f"{source}: test split")
     scored, trivial = scorer(own.x), baselines.scores(own.x)
     shown = {data.name: Shown(scored.default, own.x[:_SHOWN])}
@@ -56,7 +56,7 @@ def evaluate(
     for one in sets:
         advance(one.name)
         try:
-            x = one.make()
+            x = asked[one.name] if one.name in asked else one.make()
         except DataError as error:
             unavailable[one.name] = str(error)
             continue
@@ -72,15 +72,16 @@ def evaluate(
     return replace(found, decisions=decisions), shown
 
 
-def _all_to_be_had(sets: Sequence[ImageSet], folders: Mapping[str, Path]) -> None:
-    """Raises DataError for a folder of the user's that holds no images, or a broken one, or has
-    the name of another set: what was asked for must not be missing after minutes of work."""
+def _asked(sets: Sequence[ImageSet], folders: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """Images of the user's folders, uint8 (N, C, H, W) by name, before any work is done.
+
+    What was asked for must not be missing at the end: raises DataError for a folder that holds no
+    images, or a broken one, or has the name of another set.
+    """
     names = [one.name for one in sets]
-    for one in sets:
-        if names.count(one.name) > 1:
-            raise DataError(f"--folder {one.name}: there is a set of that name, use another")
-        if one.name in folders:
-            one.make()
+    if taken := [name for name in folders if names.count(name) > 1]:
+        raise DataError(f"--folder {taken[0]}: there is a set of that name, use another")
+    return {one.name: one.make() for one in sets if one.name in folders}
 
 
 def _mixed(own: Scored, y: np.ndarray, strange: Scored) -> Answers | None:
