@@ -33,6 +33,6 @@ def evaluate_seeds(
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
     console.print(
-        f"{1 + len(found.again)} trainings in {report / 'ood.md'}, ood.html and ood.json",
+        f"{1 + len(found.other_seeds)} trainings in {report / 'ood.md'}, ood.html and ood.json",
         highlight=False,
     )

@@ -76,7 +76,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Again:
+class SeedResult:
     """The same screen, its parts trained anew with another seed."""
 
     version: str
@@ -115,8 +115,8 @@ class Evaluation:
     """By set, at the first alpha: as many own images as others. Empty without a classifier."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""
-    again: tuple[Again, ...] = ()
-    """Other training seeds."""
+    other_seeds: tuple[SeedResult, ...] = ()
+    """The same screen, trained with these."""
 
     def of_part(self, *parts: Part) -> list[Row]:
         """Rows of some parts of the panel, in order."""

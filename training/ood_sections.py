@@ -125,7 +125,7 @@ def sections(found: Evaluation) -> list[Section]:
 
 def _seeds(found: Evaluation) -> list[Section]:
     """How much another training seed changes; nothing where there was one."""
-    if not found.again:
+    if not found.other_seeds:
         return []
     all_of = spread(found)
     about = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from training.ood_evaluation import ALPHAS, Again, Evaluation
+from training.ood_evaluation import ALPHAS, Evaluation, SeedResult
 from training.readers import DataError
 
 
@@ -26,7 +26,7 @@ def with_seeds(found: Evaluation, others: Iterable[Evaluation]) -> Evaluation:
 
     Raises DataError for another data set or score, and for a bundle that is there twice.
     """
-    again = []
+    results = []
     for other in others:
         for name in ("dataset", "default_score"):
             if getattr(other, name) != getattr(found, name):
@@ -34,22 +34,22 @@ def with_seeds(found: Evaluation, others: Iterable[Evaluation]) -> Evaluation:
                     f"{other.bundle}@{other.version} has {name} {getattr(other, name)}: accepted "
                     f"is {getattr(found, name)}"
                 )
-        again.append(_again(other))
-    versions = [found.version, *(one.version for one in again)]
+        results.append(_result(other))
+    versions = [found.version, *(one.version for one in results)]
     if len(set(versions)) < len(versions):
         raise DataError(f"of versions {', '.join(versions)} one is there twice: it shows no spread")
-    return replace(found, again=tuple(again))
+    return replace(found, other_seeds=tuple(results))
 
 
-def spread(found: Evaluation) -> list[Again]:
+def spread(found: Evaluation) -> list[SeedResult]:
     """All trainings in the same form, the bundle's own first."""
-    return [_again(found), *found.again]
+    return [_result(found), *found.other_seeds]
 
 
-def _again(found: Evaluation) -> Again:
+def _result(found: Evaluation) -> SeedResult:
     first = str(ALPHAS[0])
     caught = {row.name: row.caught for row in found.rows if row.caught}
-    return Again(
+    return SeedResult(
         version=found.version,
         num_images=found.false_alarms[first].num,
         false_alarms={alpha: rate.rate for alpha, rate in found.false_alarms.items()},

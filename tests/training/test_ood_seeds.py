@@ -107,7 +107,7 @@ def test_the_command_adds_to_the_report_and_keeps_its_pictures(
     assert "## Other training seeds" in (own / "report" / "ood.md").read_text()
     assert "<h2>Other training seeds</h2>" in (own / "report" / "ood.html").read_text()
     assert "](ood_roc.png)" in (own / "report" / "ood.md").read_text()
-    assert json.loads((own / "report" / "ood.json").read_text())["again"][0]["version"] == "b"
+    assert json.loads((own / "report" / "ood.json").read_text())["other_seeds"][0]["version"] == "b"
     assert CliRunner().invoke(commands, ["evaluate-seeds", str(own), str(other)]).exit_code == 0
 
 
