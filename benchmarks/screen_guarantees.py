@@ -14,6 +14,7 @@ from models.core.conformal_group import group_test
 from models.core.guarantee import Rule
 from models.core.martingale import Martingale
 from models.core.online import OnlineRanks
+from models.core.operation import Rows
 from training.screens import screened, served
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,11 @@ def run() -> Table:
     Own images are those of its calibration and 1,000 of the test split: each repetition calibrates
     on 2,000 of them, drawn anew, and batches and groups are of the others.
     """
-    scores, z, reference, strange = _pool()
+    calibration, own, strange = _looked_at()
+    assert calibration.z is not None
+    assert isinstance(calibration.reference, Tensor)
+    scores = torch.cat([calibration.scores, own["score"]])
+    z, reference = torch.cat([calibration.z, own["z"]]), calibration.reference
     table = Table("promise", "level", "realised", "what is counted")
     for alpha in (0.05, 0.01):
         rates = _rates(scores, alpha)
@@ -46,26 +51,20 @@ def run() -> Table:
     for size in (5, 10, 25):
         rate = _group_rate(scores, z, reference, size, 0.05)
         table.add_row(f"group of {size}", "0.05", f"{rate:.4f}", "own groups alarmed")
-    alarms, delays = _drift(strange)
+    alarms, delays = _drift(calibration, own["score"], strange)
     table.add_row("drift, own stream", "0.01", f"{alarms:.3f}", "streams of 1,000 alarmed")
     told = f"{float(np.median(delays)):.0f}, longest {max(delays):.0f}"
     table.add_row("drift, a tenth of strangers", "", told, "images until the alarm")
     return table
 
 
-def _pool() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores (N,), z (N, J) and covariance of own images, and scores of strangers."""
+def _looked_at() -> tuple[Calibration, Rows, Tensor]:
+    """The shipped calibration, what the screen says of own test images, and scores of strangers."""
     bundle = load(ROOT / "bundles" / "screen_fashion-mnist")
     model, calibration = served(bundle), bundle.calibrations["screen"]
     names = ("fashion-mnist_test_1000", "mnist_test_500")
     own, strange = (screened(model, _stored(name)) for name in names)
-    assert calibration.z is not None
-    assert isinstance(calibration.reference, Tensor)
-    scores, z = (
-        torch.cat(pair)
-        for pair in zip((calibration.scores, calibration.z), (own["score"], own["z"]), strict=True)
-    )
-    return scores, z, calibration.reference, strange["score"]
+    return calibration, own, strange["score"]
 
 
 def _rates(scores: Tensor, alpha: float) -> dict[str, np.ndarray]:
@@ -106,19 +105,17 @@ def _group_rate(scores: Tensor, z: Tensor, reference: Tensor, size: int, alpha: 
     return float(np.mean(alarms))
 
 
-def _drift(strange: Tensor) -> tuple[float, list[float]]:
+def _drift(calibration: Calibration, own: Tensor, strange: Tensor) -> tuple[float, list[float]]:
     """Share of streams of the own test images, in other orders, that alarm; and how many images
-    it takes where a tenth are strangers."""
-    bundle = load(ROOT / "bundles" / "screen_fashion-mnist")
-    own = screened(served(bundle), _stored("fashion-mnist_test_1000"))["score"]
+    it takes where a tenth are strangers. Shapes: scores (N,), (M,)."""
     alarms, delays = [], []
     for repeat in range(_REPEATS // 4):
         generator = _generator(repeat)
         stream = own[torch.randperm(len(own), generator=generator)]
-        alarms.append(_alarmed_at(bundle.calibrations["screen"], stream) is not None)
+        alarms.append(_alarmed_at(calibration, stream) is not None)
         others = strange[torch.randint(len(strange), (len(own),), generator=generator)]
         is_other = torch.rand(len(own), generator=generator) < 0.1
-        found = _alarmed_at(bundle.calibrations["screen"], torch.where(is_other, others, stream))
+        found = _alarmed_at(calibration, torch.where(is_other, others, stream))
         delays.append(float(found) if found else float("inf"))
     return float(np.mean(alarms)), delays
 
