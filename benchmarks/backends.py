@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from models.core import bundle
-from models.core.graphs import OnnxFunction, seconds_per_call
+from models.core.bundle import bundle
+from models.core.contract.graph import OnnxFunction, seconds_per_call
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 _SIZES = (1, 4, 16, 64)

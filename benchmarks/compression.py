@@ -16,11 +16,11 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.image_formats import Format, formats
-from models.core.bundle import Bundle, load
-from models.core.coding import SEGMENT
-from models.core.likelihood import bits_per_dim
-from models.core.model import Servable
-from models.core.operation import NoParams, Operation, Rows, concat, num_rows, run
+from models.core.bundle.bundle import Bundle, load
+from models.core.coding.codec import SEGMENT
+from models.core.contract.likelihood import bits_per_dim
+from models.core.contract.model import Servable
+from models.core.contract.operation import NoParams, Operation, Rows, concat, num_rows, run
 from training.calibrate import columns
 from training.data import load_test
 

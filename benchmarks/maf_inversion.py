@@ -9,10 +9,10 @@ from rich.table import Table
 from torch import Tensor
 
 from models import maf
-from models.core import bundle
-from models.core.inversion_operations import SampleByInversion, SampleByInversionParams
-from models.core.model import Servable
-from models.core.noise import row_seeds
+from models.core.bundle import bundle
+from models.core.contract.model import Servable
+from models.core.contract.noise import row_seeds
+from models.core.flow.inversion_programs import SampleByInversion, SampleByInversionParams
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "maf_mnist"
 _SIZES = (1, 4, 16)

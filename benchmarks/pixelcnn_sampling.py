@@ -7,9 +7,9 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from models.core.graphs import OnnxFunction
-from models.core.noise import row_seeds
-from models.core.operation import Rows
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows
 from models.pixelcnn import Config, Model
 from training.export import export
 

@@ -9,8 +9,8 @@ import torch
 from fastapi import FastAPI, UploadFile
 from PIL import Image
 
-from models.core import bundle
-from models.core.graphs import OnnxFunction
+from models.core.bundle import bundle
+from models.core.contract.graph import OnnxFunction
 
 PATH = Path(__file__).parents[1] / "bundles" / os.environ.get("PLAIN_BUNDLE", "jem_fashion-mnist")
 _LOADED = bundle.load(PATH)

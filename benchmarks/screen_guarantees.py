@@ -8,13 +8,13 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from models.core.bundle import load
-from models.core.conformal import Calibration, benjamini_hochberg
-from models.core.conformal_group import group_test
-from models.core.guarantee import Rule
-from models.core.martingale import Martingale
-from models.core.online import OnlineRanks
-from models.core.operation import Rows
+from models.core.bundle.bundle import load
+from models.core.calibration.conformal import Calibration, benjamini_hochberg
+from models.core.calibration.group import group_test
+from models.core.calibration.martingale import Martingale
+from models.core.calibration.online_conformal import OnlineRanks
+from models.core.calibration.rule import Rule
+from models.core.contract.operation import Rows
 from training.screens import screened, served
 
 ROOT = Path(__file__).parents[1]

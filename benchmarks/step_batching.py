@@ -18,11 +18,11 @@ import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from models.core.bundle import load
-from models.core.graphs import OnnxFunction
-from models.core.model import Servable
-from models.core.noise import row_seeds
-from models.core.operation import Operation
+from models.core.bundle.bundle import load
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.model import Servable
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation
 from models.ddpm import Model
 from service.engine import Engine
 from service.tickets import LaneKey, Observer, Ticket

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from models.core.density import EnergyOf
-from models.core.diffusion import DiffusionModel
-from models.core.diffusion_likelihood import DiffusionLogLikelihood
-from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
-from models.core.diffusion_samplers import SamplerName, SpacingName
-from models.core.diffusion_scores import Denoise
-from models.core.operation import Operation
-from models.core.schedule import Schedule, ScheduleName
-from models.core.unet import UNet
+from models.core.contract.operation import Operation
+from models.core.derived.around import EnergyOf
+from models.core.diffusion.coefficients import SamplerName, SpacingName
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.likelihood import DiffusionLogLikelihood
+from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
+from models.core.diffusion.schedule import Schedule, ScheduleName
+from models.core.diffusion.unet import UNet
+from models.core.ood.of_denoiser import Denoise
 
 _SIGMAS = (0.01, 2.0)
 

@@ -6,7 +6,7 @@ arXiv:1903.08689.
 
 from dataclasses import dataclass
 
-from models.core.energy import EnergyConfig, EnergyModel
+from models.core.energy.density import EnergyConfig, EnergyModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from models.core.actnorm import ActNorm
-from models.core.coupling import AffineCoupling, ChannelHalves, ResNet
-from models.core.flow import FlowConfig, FlowModel
-from models.core.linear import LinearName, linear
-from models.core.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
-from models.core.transforms import Chain, Flatten, Transform
-from models.core.variational import VariationalDequantisation
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.transforms.linear import LinearName, linear
+from models.core.transforms.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
+from models.core.transforms.transform import Chain, Flatten, Transform
+from models.core.transforms.variational_dequantisation import VariationalDequantisation
 
 
 @dataclass(frozen=True, kw_only=True)

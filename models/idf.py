@@ -14,24 +14,24 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from models.core.coding_integer import IntegerCodec
-from models.core.compress_operations import compression
-from models.core.grid import grid_of
-from models.core.input_complexity import likelihood_operations
-from models.core.integer import IntegerChain, IntegerCoupling, IntegerMap, Permute
-from models.core.integer_net import PlaceNet, Table
-from models.core.integer_operations import (
+from models.core.coding.integer import IntegerCodec
+from models.core.coding.programs import compression
+from models.core.contract.grid import grid_of
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import Operation
+from models.core.derived.input_complexity import likelihood_operations
+from models.core.integer.maps import IntegerChain, IntegerCoupling, IntegerMap, Permute
+from models.core.integer.net import PlaceNet, Table
+from models.core.integer.prior import IntegerMixture, integer_mixture
+from models.core.integer.programs import (
     IntegerDecode,
     IntegerEncode,
     IntegerLogLikelihood,
     IntegerSample,
 )
-from models.core.integer_prior import IntegerMixture, integer_mixture
-from models.core.likelihood import Likelihood
-from models.core.masked import permutation
-from models.core.model import GenerativeModel
-from models.core.multiscale import squeeze, squeezed_shape, unsqueeze
-from models.core.operation import Operation
+from models.core.nn.masked import permutation
+from models.core.transforms.multiscale import squeeze, squeezed_shape, unsqueeze
 
 
 @dataclass(frozen=True, kw_only=True)

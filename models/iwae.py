@@ -5,7 +5,7 @@ Burda et al. 2016, "Importance weighted autoencoders", arXiv:1509.00519.
 
 from dataclasses import dataclass
 
-from models.core.autoencoder import Autoencoder, AutoencoderConfig
+from models.core.latent.autoencoder import Autoencoder, AutoencoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)

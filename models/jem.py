@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.energy import EnergyConfig, EnergyModel
-from models.core.nets import class_mask
-from models.core.operation import Operation, Rows
+from models.core.contract.operation import Operation, Rows
+from models.core.energy.density import EnergyConfig, EnergyModel
+from models.core.nn.conv import class_mask
 
 
 @dataclass(frozen=True, kw_only=True)

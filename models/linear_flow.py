@@ -10,12 +10,12 @@ from typing import Literal
 
 import torch
 
-from models.core.actnorm import ActNorm
-from models.core.flow import FlowConfig, FlowModel
-from models.core.linear import LinearName, linear
-from models.core.mixture_cdf import MixtureCDF
-from models.core.multiscale import Squeeze, squeezed_shape
-from models.core.transforms import Chain, Flatten, Transform
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.linear import LinearName, linear
+from models.core.transforms.mixture_cdf import MixtureCDF
+from models.core.transforms.multiscale import Squeeze, squeezed_shape
+from models.core.transforms.transform import Chain, Flatten, Transform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,16 +11,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.coding_masked import MaskedCodec
-from models.core.compress_operations import compression
-from models.core.grid import Grid, grid_of
-from models.core.input_complexity import likelihood_operations
-from models.core.likelihood import Likelihood
-from models.core.masked import ActivationName, MaskedMLP, permutation, wiring
-from models.core.model import GenerativeModel
-from models.core.noise import uniform
-from models.core.operation import Operation, Rows, num_rows
-from models.core.outputs import OutputName, output
+from models.core.coding.masked import MaskedCodec
+from models.core.coding.programs import compression
+from models.core.contract.grid import Grid, grid_of
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import uniform
+from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.derived.input_complexity import likelihood_operations
+from models.core.distributions.levels import OutputName, output
+from models.core.nn.masked import ActivationName, MaskedMLP, permutation, wiring
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,20 +11,26 @@ from typing import Any, Literal
 
 import torch
 
-from models.core.actnorm import ActNorm
-from models.core.autoregressive import Affine, Autoregressive, Conditional, Inverse, Mixture
-from models.core.flow import FlowConfig, FlowModel
-from models.core.graphs import Graph
-from models.core.input_complexity import likelihood_operations
-from models.core.inversion_operations import (
+from models.core.contract.graph import Graph
+from models.core.contract.operation import Operation
+from models.core.derived.input_complexity import likelihood_operations
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.inversion_programs import (
     DecodeByInversion,
     EncodeByInversion,
     LogLikelihoodByInversion,
     SampleByInversion,
 )
-from models.core.masked import ActivationName, MaskedMLP, permutation, wiring
-from models.core.operation import Operation
-from models.core.transforms import Chain, Flatten, Transform
+from models.core.nn.masked import ActivationName, MaskedMLP, permutation, wiring
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.autoregressive import (
+    Affine,
+    Autoregressive,
+    Conditional,
+    Inverse,
+    Mixture,
+)
+from models.core.transforms.transform import Chain, Flatten, Transform
 
 
 @dataclass(frozen=True, kw_only=True)

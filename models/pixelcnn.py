@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.coding_pixelcnn import PixelCodec
-from models.core.compress_operations import compression
-from models.core.graphs import Graph
-from models.core.grid import Grid, grid_of
-from models.core.input_complexity import likelihood_operations
-from models.core.likelihood import Likelihood
-from models.core.model import GenerativeModel
-from models.core.operation import OneShot, Operation, Rows
-from models.core.outputs import OutputName, output
-from models.core.pixelcnn_cache import CachedPixelNet
-from models.core.pixelcnn_law import PixelLaw, graph
-from models.core.pixelcnn_sampler import PixelSample
+from models.core.coding.pixelcnn import PixelCodec
+from models.core.coding.programs import compression
+from models.core.contract.graph import Graph
+from models.core.contract.grid import Grid, grid_of
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import OneShot, Operation, Rows
+from models.core.derived.input_complexity import likelihood_operations
+from models.core.distributions.levels import OutputName, output
+from models.core.pixelcnn.cached_net import CachedPixelNet
+from models.core.pixelcnn.distribution import PixelLaw, graph
+from models.core.pixelcnn.sampler import PixelSample
 
 
 @dataclass(frozen=True, kw_only=True)

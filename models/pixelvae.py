@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.graphs import Graph
-from models.core.grid import Grid
-from models.core.latent import LatentModel
-from models.core.latent_config import LatentConfig
-from models.core.latent_nets import NetName, decoder
-from models.core.operation import Operation
-from models.core.outputs import OutputName, output
-from models.core.pixelcnn_cache import CachedPixelNet
-from models.core.pixelcnn_law import PixelLaw, graph
-from models.core.pixelvae_operations import PixelLatentDecode, PixelLatentSample, PixelReconstruct
+from models.core.contract.graph import Graph
+from models.core.contract.grid import Grid
+from models.core.contract.operation import Operation
+from models.core.distributions.levels import OutputName, output
+from models.core.latent.config import LatentConfig
+from models.core.latent.density import LatentModel
+from models.core.latent.nets import NetName, decoder
+from models.core.latent.pixel_programs import PixelLatentDecode, PixelLatentSample, PixelReconstruct
+from models.core.pixelcnn.cached_net import CachedPixelNet
+from models.core.pixelcnn.distribution import PixelLaw, graph
 
 _PART = 64
 """Images whose features stay in a CPU's cache: 250 at once take twice as long each."""

@@ -7,11 +7,11 @@ paper has batch norm, which would let one row see another.
 from dataclasses import dataclass
 from functools import partial
 
-from models.core.actnorm import ActNorm
-from models.core.coupling import AffineCoupling, ChannelHalves, Halves, ResNet, halves
-from models.core.flow import FlowConfig, FlowModel
-from models.core.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
-from models.core.transforms import Chain, Flatten, Transform
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.coupling import AffineCoupling, ChannelHalves, Halves, ResNet, halves
+from models.core.transforms.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
+from models.core.transforms.transform import Chain, Flatten, Transform
 
 
 @dataclass(frozen=True, kw_only=True)

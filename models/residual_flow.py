@@ -13,19 +13,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.actnorm import ActNorm
-from models.core.contraction import DecodeByContraction, SampleByContraction
-from models.core.flow import FlowConfig, FlowModel
-from models.core.graphs import Graph
-from models.core.input_complexity import likelihood_operations
-from models.core.likelihood import Likelihood
-from models.core.lipschitz import Spectral, SpectralConv, SpectralLinear
-from models.core.lipschitz_net import ActivationName, LipschitzNet
-from models.core.multiscale import Squeeze, squeezed_shape
-from models.core.operation import Operation
-from models.core.residual import LogDet, ResidualBlock, Roulette, exact, remainder, unasked
-from models.core.residual_operations import EXACT_DIMS, ResidualLogLikelihood
-from models.core.transforms import Chain, Flatten, Transform, standard_normal_log_prob
+from models.core.contract.graph import Graph
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.operation import Operation
+from models.core.derived.input_complexity import likelihood_operations
+from models.core.flow.contraction_programs import DecodeByContraction, SampleByContraction
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.residual_programs import EXACT_DIMS, ResidualLogLikelihood
+from models.core.nn.lipschitz import Spectral, SpectralConv, SpectralLinear
+from models.core.nn.lipschitz_net import ActivationName, LipschitzNet
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.multiscale import Squeeze, squeezed_shape
+from models.core.transforms.residual import (
+    LogDet,
+    ResidualBlock,
+    Roulette,
+    exact,
+    remainder,
+    unasked,
+)
+from models.core.transforms.transform import Chain, Flatten, Transform, standard_normal_log_prob
 
 
 @dataclass(frozen=True, kw_only=True)

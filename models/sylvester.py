@@ -12,15 +12,18 @@ from typing import Literal
 
 import torch
 
-from models.core.actnorm import ActNorm
-from models.core.autoregressive import Inverse
-from models.core.convolution_exponential import ConvolutionExponential, GeneralisedSylvester
-from models.core.coupling import AffineCoupling, ChannelHalves, ResNet
-from models.core.flow import FlowConfig, FlowModel
-from models.core.multiscale import Squeeze, squeezed_shape
-from models.core.planar import Planar
-from models.core.sylvester import Sylvester
-from models.core.transforms import Chain, Flatten, Transform
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.autoregressive import Inverse
+from models.core.transforms.convolution_exponential import (
+    ConvolutionExponential,
+    GeneralisedSylvester,
+)
+from models.core.transforms.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.transforms.multiscale import Squeeze, squeezed_shape
+from models.core.transforms.planar import Planar
+from models.core.transforms.sylvester import Sylvester
+from models.core.transforms.transform import Chain, Flatten, Transform
 
 _KINDS = ("planar", "sylvester", "convolution_exponential")
 

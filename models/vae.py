@@ -5,7 +5,7 @@ Kingma and Welling 2014, "Auto-encoding variational Bayes", arXiv:1312.6114.
 
 from dataclasses import dataclass
 
-from models.core.autoencoder import Autoencoder, AutoencoderConfig
+from models.core.latent.autoencoder import Autoencoder, AutoencoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from starlette.responses import Response
 from torch import Tensor
 
-from models.core.likelihood import quantise
+from models.core.contract.likelihood import quantise
 from service import samples
 from service.calls import Call
 from service.errors import TooManyRows

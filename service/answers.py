@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.core.likelihood import Likelihood
+from models.core.contract.likelihood import Likelihood
 from service.schemas import Format
 
 Number = Annotated[float | None, Field(description="null if the model gave no finite number")]

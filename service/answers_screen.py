@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from models.core.guarantee import Guarantee
+from models.core.calibration.rule import Guarantee
 from service.answers import Item, Number, Scored
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.core.grid import Grid
+from models.core.contract.grid import Grid
 from service.errors import InvalidArray
 
 _FLOATS = ("f2", "f4", "f8")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.core.graphs import Graph, OnnxFunction, seconds_per_call
-from models.core.model import Servable
+from models.core.contract.graph import Graph, OnnxFunction, seconds_per_call
+from models.core.contract.model import Servable
 
 BATCH_SIZES = (1, 8, 32)
 TOLERANCE = 1e-3

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.operation import Rows
+from models.core.contract.operation import Rows
 from service import inputs
 from service.bodies import JSON, MULTIPART, NPY, PICTURES, Body, preferred, read
 from service.errors import InvalidRequest

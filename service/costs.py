@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from models.core.operation import Operation, Rows, concat
+from models.core.contract.operation import Operation, Rows, concat
 
 NUM_ROWS = 8
 _REPEATS = 3

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.core.grid import Grid
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.grid import Grid
 
 _TOLERANCE = 1e-3
 """Levels by which a value may be moved without a note: JSON and float32 round as well."""

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from models.core import kolmogorov
-from models.core.conformal import Calibration
-from models.core.martingale import Martingale
-from models.core.online import OnlineRanks
+from models.core.calibration import kolmogorov
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.martingale import Martingale
+from models.core.calibration.online_conformal import OnlineRanks
 from service.answers_drift import DriftAnswer, DriftTest, LowShare, TwoSample, Window
 from service.metrics import Metrics
 from service.results import number, rounded

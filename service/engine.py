@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from models.core.operation import Operation, Rows, concat, num_rows, split
+from models.core.contract.operation import Operation, Rows, concat, num_rows, split
 from service.errors import StepFailed
 from service.tickets import LaneKey, Observer, Ticket, Viewer, settle
 

@@ -15,7 +15,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.responses import Response
 from torch import Tensor
 
-from models.core.likelihood import quantise
+from models.core.contract.likelihood import quantise
 from service.bodies import JSON
 from service.calls import Call
 from service.errors import ClientGone, ServiceError

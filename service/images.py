@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 from service.errors import InvalidImage, PayloadTooLarge
 
 Animated = Literal["GIF", "WEBP", "PNG"]

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from models.core.noise import row_seeds
-from models.core.operation import Operation, Rows
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows
 from service.arrays import Form, from_lists, from_npy, unit
 from service.bodies import Body, invalid
 from service.discrete import discretised, on_grid

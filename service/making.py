@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
-from models.core.operation import Rows
+from models.core.contract.operation import Rows
 from service import animation, events, samples
 from service.animation import Film
 from service.calls import Call

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from models.core.likelihood import Likelihood, bits_per_dim
-from models.core.operation import Rows
+from models.core.contract.likelihood import Likelihood, bits_per_dim
+from models.core.contract.operation import Rows
 from service.store import Served
 
 Result = dict[str, Any]

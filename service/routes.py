@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.operation import num_rows
+from models.core.contract.operation import num_rows
 from service import making, results
 from service.answers import EnergyAnswer, LogLikelihoodAnswer, SampleAnswer
 from service.answers_screen import ClassifyAnswer, OodScoreAnswer

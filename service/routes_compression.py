@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.coding import backend_id
+from models.core.coding.codec import backend_id
 from service import events, segments, streams
 from service.answers import CompressAnswer, DecompressAnswer
 from service.bodies import JSON, NPY, STREAM, Body, preferred, read

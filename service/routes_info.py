@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from models.core.ood import SCORES
+from models.core.ood.register import SCORES
 from service import errors
 from service.answers import ModelDetails, Models, ModelSummary
 from service.inputs import params_schema

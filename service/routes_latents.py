@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.operation import Rows
+from models.core.contract.operation import Rows
 from service import inputs, making, results
 from service.answers import DecodeAnswer, EncodeAnswer, ReconstructAnswer
 from service.bodies import JSON, NPY

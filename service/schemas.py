@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.core.guarantee import Guarantee
+from models.core.calibration.rule import Guarantee
 
 Format = Literal["png", "arrays"]
 

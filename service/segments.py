@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.coding import code_width, plain_size, unpack
-from models.core.grid import Grid
-from models.core.model import Servable
-from models.core.operation import Rows
+from models.core.coding.codec import code_width, plain_size, unpack
+from models.core.contract.grid import Grid
+from models.core.contract.model import Servable
+from models.core.contract.operation import Rows
 from service.discrete import pixels_of
 from service.errors import DamagedStream
 from service.streams import IMAGES_PER_SEGMENT, Stream, num_segments

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from models.core.bundle import Bundle, load
-from models.core.likelihood import NUM_LEVELS
-from models.core.model import Servable
-from models.core.noise import row_seeds
-from models.core.operation import Operation, Rows, run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, load
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.likelihood import NUM_LEVELS
+from models.core.contract.model import Servable
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows, run
 from service.backends import Backend, choose
 from service.costs import row_ms
 from service.errors import UnknownModel, UnsupportedOperation

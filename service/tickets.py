@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from models.core.operation import Rows
+from models.core.contract.operation import Rows
 
 T = TypeVar("T")
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from models.core.conformal import benjamini_hochberg
-from models.core.conformal_class import by_category
-from models.core.conformal_group import group_test
-from models.core.guarantee import Rule, Verdicts
-from models.core.ood import SCORES
-from models.core.operation import Rows
-from models.core.score import Score
-from models.core.screen import Screen
+from models.core.calibration.conformal import benjamini_hochberg
+from models.core.calibration.group import group_test
+from models.core.calibration.mondrian import by_category
+from models.core.calibration.rule import Rule, Verdicts
+from models.core.contract.operation import Rows
+from models.core.ood.register import SCORES
+from models.core.ood.score import Score
+from models.core.screen.model import Screen
 from service.errors import InvalidRequest, NotCalibrated
 from service.results import Result, number, numbers, rounded
 from service.schemas import ScreenRequest

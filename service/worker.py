@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from models.core.operation import Operation, Rows, concat
+from models.core.contract.operation import Operation, Rows, concat
 from service.engine import Engine
 from service.errors import Overloaded, ServiceError, ShuttingDown, StepFailed, TooManyRows
 from service.tickets import LaneKey, Observer, Ticket, Viewer, settle

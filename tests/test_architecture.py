@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.core.families import families
+from models.core.contract.families import families
 
 ROOT = Path(__file__).parents[1]
 

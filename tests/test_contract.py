@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.coding import SEGMENT, code_width
-from models.core.diffusion_scores import ERROR_SIGMAS, NUM_NORMS
-from models.core.energy import EnergyModel
-from models.core.likelihood import Likelihood
-from models.core.operation import concat, num_rows
+from models.core.coding.codec import SEGMENT, code_width
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.operation import concat, num_rows
+from models.core.energy.density import EnergyModel
+from models.core.ood.of_denoiser import ERROR_SIGMAS, NUM_NORMS
 from tests.models.cases import (
     CASES,
     SUBJECTS,

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, half_rounded, halved, load, save
-from models.core.families import family as family_module
-from models.core.noise import row_seeds
-from models.core.operation import Operation, run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, half_rounded, halved, load, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.families import family as family_module
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, run
 from tests.models.cases import SUBJECTS, Case, assert_same, model_of
 from tests.models.tiny import events_of, random_model
 

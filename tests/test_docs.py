@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from models.core.families import families, family
-from models.core.ood import SCORES
+from models.core.contract.families import families, family
+from models.core.ood.register import SCORES
 from service.app import create_app
 from service.errors import ServiceError
 from service.settings import Settings

@@ -11,9 +11,9 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from models.core import bundle
-from models.core.graphs import OnnxFunction
-from models.core.operation import run
+from models.core.bundle import bundle
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.operation import run
 from service.app import create_app
 from service.settings import Settings
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.core.bundle import load
+from models.core.bundle.bundle import load
 from service.app import create_app
 from service.settings import Settings
 from service.streams import unpack

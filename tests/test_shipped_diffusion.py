@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, load
-from models.core.diffusion import DiffusionModel
-from models.core.diffusion_likelihood import DiffusionLogLikelihoodParams
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.bundle.bundle import Bundle, load
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.likelihood import DiffusionLogLikelihoodParams
 from training.calibrate import columns_at
 
 ROOT = Path(__file__).parents[1]

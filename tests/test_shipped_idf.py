@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from models import idf
-from models.core.bundle import load
-from models.core.operation import run
+from models.core.bundle.bundle import load
+from models.core.contract.operation import run
 from training.data import load_test
 
 ROOT = Path(__file__).parents[1]

@@ -11,11 +11,11 @@ import torch
 from scipy.stats import betabinom
 from torch import Tensor
 
-from models.core.bundle import Bundle, load
-from models.core.diffusion import DiffusionModel
-from models.core.likelihood import Likelihood
-from models.core.model import Servable
-from models.core.ood import SCORES
+from models.core.bundle.bundle import Bundle, load
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import Servable
+from models.core.diffusion.density import DiffusionModel
+from models.core.ood.register import SCORES
 from training.calibrate import columns, scores
 from training.data import load_test
 
@@ -117,8 +117,8 @@ def test_samples_are_events_that_the_model_finds_likely(path: Path) -> None:
     found = shipped(path)
     if len(found.model.event_shape) != 3 or found.model.num_dims > 100:
         pytest.skip("large images take long to draw: the sample grid is looked at instead")
-    from models.core.noise import row_seeds
-    from models.core.operation import run
+    from models.core.contract.noise import row_seeds
+    from models.core.contract.operation import run
 
     operation = found.model.operations()["sample"]
     with torch.no_grad():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import load
-from models.core.lipschitz import Spectral
-from models.core.operation import run
+from models.core.bundle.bundle import load
+from models.core.contract.operation import run
+from models.core.nn.lipschitz import Spectral
 from models.residual_flow import Model
 from tests.models.invertible import draws
 from training.data import as_events, load_test

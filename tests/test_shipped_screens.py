@@ -10,9 +10,9 @@ import torch
 from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
-from models.core.bundle import Bundle, load
-from models.core.operation import Rows
-from models.core.screen import Screen
+from models.core.bundle.bundle import Bundle, load
+from models.core.contract.operation import Rows
+from models.core.screen.model import Screen
 from tests.models.cases import rows_at
 from training.screens import screened, served
 

@@ -10,8 +10,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from models.core import bundle
-from models.core.latent import LatentModel
+from models.core.bundle import bundle
+from models.core.latent.density import LatentModel
 from training.data import Split
 from training.objective import MeanLoss
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.core.conformal import benjamini_hochberg
+from models.core.calibration.conformal import benjamini_hochberg
 from training.ood_folder import picture_of
 from training.ood_scores import Scorer
 from training.readers import DataError

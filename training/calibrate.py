@@ -8,11 +8,11 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from models.core.conformal import Calibration, Reference
-from models.core.model import Servable
-from models.core.noise import row_seeds
-from models.core.ood import SCORES
-from models.core.operation import Rows, concat, run
+from models.core.calibration.conformal import Calibration, Reference
+from models.core.contract.model import Servable
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, concat, run
+from models.core.ood.register import SCORES
 from training.data import Split, as_events
 
 _BATCH = 250

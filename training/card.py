@@ -1,13 +1,13 @@
 """The model card: what a bundle is, how it was made and how it did, written from its own facts."""
 
-from models.core.bundle import Bundle
-from models.core.diffusion import DiffusionModel
-from models.core.energy import EnergyModel
-from models.core.flow import FlowModel
-from models.core.latent import LatentModel
-from models.core.likelihood import Likelihood
-from models.core.model import GenerativeModel
-from models.core.ood import SCORES
+from models.core.bundle.bundle import Bundle
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.diffusion.density import DiffusionModel
+from models.core.energy.density import EnergyModel
+from models.core.flow.density import FlowModel
+from models.core.latent.density import LatentModel
+from models.core.ood.register import SCORES
 from training.data import Dataset
 
 

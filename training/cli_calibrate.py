@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from models.core.bundle import BundleError, load, save
+from models.core.bundle.bundle import BundleError, load, save
 from training.readers import DataError
 from training.recalibrate import card, new_name, recalibrate
 

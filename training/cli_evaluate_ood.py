@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.core.bundle import BundleError, load
+from models.core.bundle.bundle import BundleError, load
 from training.ood_evaluate import evaluate, num_sets
 from training.ood_figures import pictures
 from training.ood_panel import dataset_of

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.core.bundle import BundleError, load
+from models.core.bundle.bundle import BundleError, load
 from training.bulk import Verdict, screen_files, write_csv
 from training.ood_folder import pictures_below
 from training.ood_scores import Scorer

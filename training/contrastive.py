@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.core.energy import EnergyModel
-from models.core.langevin import Langevin
-from models.core.likelihood import quantise
-from models.core.operation import run
+from models.core.contract.likelihood import quantise
+from models.core.contract.operation import run
+from models.core.energy.density import EnergyModel
+from models.core.energy.langevin import Langevin
 from training.batches import Batches, random
 from training.data import Split
 from training.objective import Objective

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 from training.readers import BROKEN_IMAGE, DataError, Raw, open_image, raw_folder
 from training.sources import SOURCES, fetch
 

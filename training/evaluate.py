@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from models.core.conformal import Calibration
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.calibration.conformal import Calibration
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
 from training.calibrate import all_scores, columns
 from training.data import Split, as_events
 from training.judge import Judge

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from models.core.graphs import Graph
+from models.core.contract.graph import Graph
 
 _LARGE = 256  # numbers; smaller constants may be exponents or shapes and keep their precision
 

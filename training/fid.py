@@ -17,11 +17,11 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from models.core.graphs import OnnxFunction, seconds_per_call
-from models.core.likelihood import quantise
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import Operation
+from models.core.contract.graph import OnnxFunction, seconds_per_call
+from models.core.contract.likelihood import quantise
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation
 from training.data import Split, as_events
 from training.export import export
 from training.judge import Judge

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.flow import FlowModel
-from models.core.grid import Grid
-from models.core.likelihood import Likelihood
-from models.core.model import GenerativeModel
+from models.core.contract.grid import Grid
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.flow.density import FlowModel
 from training.calibrate import columns_at
 from training.data import Split, as_events
 from training.recipe import params_of

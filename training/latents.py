@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.latent import LatentModel
-from models.core.model import GenerativeModel
-from models.core.noise import normal, row_seeds
-from models.core.operation import run
-from models.core.posterior import normal_kl
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import normal, row_seeds
+from models.core.contract.operation import run
+from models.core.latent.density import LatentModel
+from models.core.latent.posterior import normal_kl
 from training.calibrate import columns_at
 from training.data import Split, as_events
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from models.core import bundle as bundles
-from models.core.energy import EnergyModel
-from models.core.families import family
-from models.core.model import GenerativeModel
-from models.core.nets import count_parameters
-from models.core.preprocess import Preprocessing
+from models.core.bundle import bundle as bundles
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+from models.core.energy.density import EnergyModel
+from models.core.nn.conv import count_parameters
 from training import evaluate, latents, plane, report
 from training.calibrate import calibrate
 from training.card import model_card

@@ -3,9 +3,9 @@
 import torch
 from rich.progress import track
 
-from models.core.ais import AISParams, AnnealedImportance, log_mean_exp
-from models.core.energy import EnergyModel
-from models.core.noise import row_seeds
+from models.core.contract.noise import row_seeds
+from models.core.energy.ais import AISParams, AnnealedImportance, log_mean_exp
+from models.core.energy.density import EnergyModel
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.model import GenerativeModel
+from models.core.contract.model import GenerativeModel
 from training.batches import Batches
 from training.data import Split
 

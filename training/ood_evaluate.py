@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.core.bundle import Bundle
-from models.core.conformal_pac import rate_bound
+from models.core.bundle.bundle import Bundle
+from models.core.calibration.pac import rate_bound
 from training import ood_metrics as metrics
 from training.data import Split
 from training.ood_baselines import NUM_NEIGHBOURS, Baselines

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 from training.readers import BROKEN_IMAGE, SUFFIXES, DataError, open_image
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from models.core.bundle import Bundle
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle
+from models.core.bundle.preprocess import Preprocessing
 from training.data import Split, split_rows
 from training.ood_folder import pictures_below, pictures_of
 from training.ood_probes import PROBES, Own, Part, Probe, dimmed, encoded

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle
-from models.core.noise import row_seeds
-from models.core.ood import SCORES
-from models.core.operation import Rows, run
-from models.core.screen import Screen
+from models.core.bundle.bundle import Bundle
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, run
+from models.core.ood.register import SCORES
+from models.core.screen.model import Screen
 from training.data import as_events
 from training.readers import DataError
 from training.screens import served

@@ -8,11 +8,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.core.likelihood import Likelihood
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import run
-from models.core.targets import TARGETS
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.distributions.targets import TARGETS
 from training.calibrate import columns_at
 from training.data import Dataset
 

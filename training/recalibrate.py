@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.core.bundle import Bundle
+from models.core.bundle.bundle import Bundle
 from training.calibrate import calibrate
 from training.data import Split
 from training.ood_folder import pictures_below, pictures_of

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from models.core.families import families
-from models.core.operation import Operation
+from models.core.contract.families import families
+from models.core.contract.operation import Operation
 from training.data import Dataset
 from training.objective import MeanLoss, Objective
 

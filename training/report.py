@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from models.core.conformal import Calibration
-from models.core.likelihood import quantise
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.ood import SCORES
-from models.core.operation import run
+from models.core.calibration.conformal import Calibration
+from models.core.contract.likelihood import quantise
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.ood.register import SCORES
 from training import latents, plane
 from training.data import Dataset
 from training.evaluate import ALPHA, Scored

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.core import bundle
-from models.core.energy import EnergyModel
-from models.core.flow import FlowModel
-from models.core.targets import TARGETS
-from models.core.transforms import standard_normal_log_prob
+from models.core.bundle import bundle
+from models.core.distributions.targets import TARGETS
+from models.core.energy.density import EnergyModel
+from models.core.flow.density import FlowModel
+from models.core.transforms.transform import standard_normal_log_prob
 from training.data import Split
 from training.objective import Objective
 

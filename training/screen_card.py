@@ -1,8 +1,8 @@
 """The model card of a screen: what looks at an image, and what its verdict promises."""
 
-from models.core.bundle import Bundle
-from models.core.ood import SCORES
-from models.core.screen_config import Config
+from models.core.bundle.bundle import Bundle
+from models.core.ood.register import SCORES
+from models.core.screen.config import Config
 
 
 def screen_card(bundle: Bundle, dataset: str) -> str:

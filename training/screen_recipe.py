@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.core.screen_config import Component
+from models.core.screen.config import Component
 from training.recipe import SCREENS as PREFIX
 from training.recipe import Recipe, recipe
 

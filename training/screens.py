@@ -10,17 +10,17 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from models.core import bundle as bundles
-from models.core.bundle import Bundle
-from models.core.conformal import Calibration
-from models.core.conformal_group import z_covariance
-from models.core.graphs import OnnxFunction
-from models.core.model import Servable
-from models.core.ood import SCORES
-from models.core.operation import Rows, concat, run
-from models.core.preprocess import Preprocessing
-from models.core.screen import Screen
-from models.core.screen_config import Config, Part
+from models.core.bundle import bundle as bundles
+from models.core.bundle.bundle import Bundle
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.group import z_covariance
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.model import Servable
+from models.core.contract.operation import Rows, concat, run
+from models.core.ood.register import SCORES
+from models.core.screen.config import Config, Part
+from models.core.screen.model import Screen
 from training.data import Dataset, Split, as_events, load
 from training.evaluate import ALPHA
 from training.export import export

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 
-from models.core.targets import TARGETS
+from models.core.distributions.targets import TARGETS
 from training.readers import DataError, Raw, raw_idx, raw_npz, raw_zip
 
 DATA_VARIABLE = "LIKELY_DATA"
@@ -224,7 +224,7 @@ SOURCES: dict[str, Source] = {
             (),
             partial(_drawn, target=name),
             f"{_NUM_DRAWN:,} pairs drawn by rejection sampling, always the same, from the density "
-            f"{name} of models/core/targets.py (Rezende and Mohamed 2015, arXiv:1505.05770)",
+            f"{name} (Rezende and Mohamed 2015, arXiv:1505.05770)",
         )
         for name in TARGETS
         if name.startswith("potential-")

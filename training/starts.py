@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.energy import EnergyModel
+from models.core.energy.density import EnergyModel
 from training.batches import Batches
 from training.data import as_events
 

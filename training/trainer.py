@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from models.core.model import GenerativeModel
+from models.core.contract.model import GenerativeModel
 from training.batches import Steps
 from training.data import Split, as_events
 from training.objective import Objective

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.core.model import GenerativeModel
+from models.core.contract.model import GenerativeModel
 from training.data import Split, as_events
 
 _BATCH = 250

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from models.core.bundle import Bundle, half_rounded, halved
-from models.core.conformal import Calibration
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, half_rounded, halved
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
 from tests.models.tiny import random_energy_model
 
 

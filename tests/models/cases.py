@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from models.core.families import families
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import Operation, Rows, concat, num_rows, run, split
+from models.core.contract.families import families
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows, concat, num_rows, run, split
 from tests.models.tiny import events_of, latents_of, random_model
 
 ATOL = 1e-4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models.core.bundle import save
+from models.core.bundle.bundle import save
 from tests.models.bundles import small_bundle
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.core.diffusion import DiffusionModel
-from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
-from models.core.nets import class_mask
-from models.core.noise import row_seeds
-from models.core.operation import Operation, Rows
-from models.core.schedule import Schedule
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
+from models.core.diffusion.schedule import Schedule
+from models.core.nn.conv import class_mask
 
 
 class MixtureOracle(DiffusionModel):

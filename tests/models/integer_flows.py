@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models import idf
-from models.core.integer_net import Table
+from models.core.integer.net import Table
 from tests.models.tiny import random_model
 
 BINARY: dict[str, Any] = {"event_shape": (1, 2, 2), "num_scales": 1, "num_levels": 2}

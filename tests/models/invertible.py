@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from models.core.transforms import Transform
+from models.core.transforms.transform import Transform
 
 
 @contextmanager

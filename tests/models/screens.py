@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, halved
-from models.core.families import family
-from models.core.ood import SCORES
-from models.core.preprocess import Preprocessing
-from models.core.screen import Screen
-from models.core.screen_config import Component, Config, Part
+from models.core.bundle.bundle import Bundle, halved
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.families import family
+from models.core.ood.register import SCORES
+from models.core.screen.config import Component, Config, Part
+from models.core.screen.model import Screen
 from tests.models.tiny import random_model
 
 SIZE = 8

@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.ais import AISParams, AnnealedImportance, log_mean_exp
-from models.core.noise import row_seeds
-from models.core.operation import Rows, concat, run
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, concat, run
+from models.core.energy.ais import AISParams, AnnealedImportance, log_mean_exp
 from tests.models.cases import assert_same, in_company, rows_at
 from tests.models.tiny import midpoints, pair_model, quadrature_log_z
 

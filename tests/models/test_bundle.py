@@ -9,9 +9,9 @@ import fsspec
 import pytest
 import torch
 
-from models.core.bundle import BundleError, halved, load, save
-from models.core.conformal import Calibration
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import BundleError, halved, load, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
 from tests.models.bundles import small_bundle
 
 

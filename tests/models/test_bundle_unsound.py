@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save as save_tensors
 
-from models.core.bundle import BundleError, load
+from models.core.bundle.bundle import BundleError, load
 from tests.models.bundles import edited, replaced, small_bundle
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from models.core.codec_length import FILTERS, code_bits, codes, filtered, half_size
-from models.core.flow_operations import FlowLogLikelihoodParams
-from models.core.grid import Grid
-from models.core.input_complexity import InputComplexity
-from models.core.likelihood_scores import LIKELIHOOD_SCORES
-from models.core.noise import row_seeds
-from models.core.operation import OneShot, Rows, run
+from models.core.contract.grid import Grid
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import OneShot, Rows, run
+from models.core.derived.input_complexity import InputComplexity
+from models.core.derived.png_length import FILTERS, code_bits, codes, filtered, half_size
+from models.core.flow.programs import FlowLogLikelihoodParams
+from models.core.ood.of_likelihood import LIKELIHOOD_SCORES
 from tests.models.tiny import events_of, random_model
 
 

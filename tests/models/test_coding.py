@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.coding import code_width, pack, plain_size, unpack
-from models.core.coding_tables import cumulative, interval
-from models.core.entropy import LEAST, TOTAL, Position, Reader, Writer, words_of
-from models.core.fixed_point import on_grid
-from models.core.grid import Grid
-from models.core.outputs import Output, OutputName, output
+from models.core.coding.codec import code_width, pack, plain_size, unpack
+from models.core.coding.entropy import LEAST, TOTAL, Position, Reader, Writer, words_of
+from models.core.coding.fixed_point import on_grid
+from models.core.coding.tables import cumulative, interval
+from models.core.contract.grid import Grid
+from models.core.distributions.levels import Output, OutputName, output
 from tests.models.tiny import random_model
 
 OUTPUTS: list[tuple[OutputName, int]] = [

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.coding import SEGMENT, SequentialCodec
-from models.core.compress_operations import Compress, Decompress
-from models.core.entropy import Writer
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import NoParams, Rows, run
+from models.core.coding.codec import SEGMENT, SequentialCodec
+from models.core.coding.entropy import Writer
+from models.core.coding.programs import Compress, Decompress
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import NoParams, Rows, run
 from models.made import Model as Made
 from tests.models.cases import SUBJECTS, in_company, model_of, rows_at
 from tests.models.tiny import events_of, random_model

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.coding import SEGMENT
-from models.core.coding_integer import IntegerCodec
-from models.core.entropy import LEAST, TOTAL, Reader, Writer, words_of
-from models.core.operation import NoParams, Rows, run
+from models.core.coding.codec import SEGMENT
+from models.core.coding.entropy import LEAST, TOTAL, Reader, Writer, words_of
+from models.core.coding.integer import IntegerCodec
+from models.core.contract.operation import NoParams, Rows, run
 from tests.models.cases import in_company, rows_at
 from tests.models.tiny import events_of, random_model
 

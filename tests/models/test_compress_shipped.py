@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.bundle import load
-from models.core.coding import SEGMENT
-from models.core.model import Servable
-from models.core.operation import NoParams, Rows, run
+from models.core.bundle.bundle import load
+from models.core.coding.codec import SEGMENT
+from models.core.contract.model import Servable
+from models.core.contract.operation import NoParams, Rows, run
 from tests.models.cases import in_company, rows_at
 from training.calibrate import columns
 from training.data import load_test

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 from torch import Tensor
 
-from models.core.conformal import Calibration, benjamini_hochberg
-from models.core.ood import SCORES
+from models.core.calibration.conformal import Calibration, benjamini_hochberg
+from models.core.ood.register import SCORES
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 finite = st.floats(-1e6, 1e6, width=32)

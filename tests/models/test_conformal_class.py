@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.core.conformal import Calibration
-from models.core.conformal_class import by_category, p_value_by_category
-from models.core.guarantee import ClassTooSmall, Guarantee, Rule
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.mondrian import by_category, p_value_by_category
+from models.core.calibration.rule import ClassTooSmall, Guarantee, Rule
 
 NAMES = ("circle", "square", "star")
 SCORES = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0, 9.0])

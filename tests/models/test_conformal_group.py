@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.conformal import Calibration
-from models.core.conformal_group import CLIP, group_test, num_groups, z_covariance
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.group import CLIP, group_test, num_groups, z_covariance
 
 SIZES = (5, 10, 25)
 MIX = torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [-0.5, 0.3, 0.81]], dtype=torch.float64)

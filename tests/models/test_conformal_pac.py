@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import beta, binom
 
-from models.core.conformal import Calibration
-from models.core.conformal_pac import num_needed, pac_rank, rate_bound
-from models.core.guarantee import Guarantee, Rule
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.pac import num_needed, pac_rank, rate_bound
+from models.core.calibration.rule import Guarantee, Rule
 
 TABLE = [
     (500, 0.05, 0.0668, 17),

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.contraction import ContractionParams
-from models.core.operation import Rows, concat, split
+from models.core.contract.operation import Rows, concat, split
+from models.core.flow.contraction_programs import ContractionParams
 from models.residual_flow import Config, Model
 from tests.models.invertible import draws, seeded, wild
 

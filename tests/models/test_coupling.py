@@ -7,7 +7,7 @@ import torch
 import zuko.transforms
 from torch import Tensor, nn
 
-from models.core.coupling import (
+from models.core.transforms.coupling import (
     AffineCoupling,
     Alternate,
     ChannelHalves,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.graphs import OnnxFunction
+from models.core.contract.graph import OnnxFunction
 from models.ddpm import Config, Model
 from tests.models.invertible import seeded
 from tests.models.tiny import events_of, random_model

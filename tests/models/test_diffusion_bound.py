@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from models.core.diffusion import DiffusionModel
-from models.core.diffusion_bound import DiffusionBound, decoder_log_prob, expected_clean
-from models.core.diffusion_likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
-from models.core.grid import Grid
-from models.core.noise import normal
-from models.core.operation import Rows, run
-from models.core.schedule import Schedule
+from models.core.contract.grid import Grid
+from models.core.contract.noise import normal
+from models.core.contract.operation import Rows, run
+from models.core.diffusion.bound import DiffusionBound, decoder_log_prob, expected_clean
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
+from models.core.diffusion.schedule import Schedule
 from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle
 
 GREY = Grid(256)

@@ -9,8 +9,8 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from models.core.noise import normal
-from models.core.schedule import Schedule
+from models.core.contract.noise import normal
+from models.core.diffusion.schedule import Schedule
 from tests.models.diffusion_oracle import gaussian_oracle, sampler_of, started
 
 STEPS = [(20, 20), (1000, 8)]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.diffusion_likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
-from models.core.grid import Grid
-from models.core.likelihood import Likelihood
-from models.core.operation import run
-from models.core.schedule import Schedule
+from models.core.contract.grid import Grid
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.operation import run
+from models.core.diffusion.likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
+from models.core.diffusion.schedule import Schedule
 from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
 
 GREY = Grid(256)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from models.core.diffusion_bound import decoder_log_prob
-from models.core.diffusion_likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
-from models.core.diffusion_ode import NUM_STAGES, FlowOde, divergence
-from models.core.grid import Grid
-from models.core.noise import event_seeds, normal
-from models.core.operation import Rows, run
+from models.core.contract.grid import Grid
+from models.core.contract.noise import event_seeds, normal
+from models.core.contract.operation import Rows, run
+from models.core.diffusion.bound import decoder_log_prob
+from models.core.diffusion.likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
+from models.core.diffusion.ode import NUM_STAGES, FlowOde, divergence
 from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
 
 GREY = Grid(256)

@@ -7,11 +7,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.diffusion_sample import DiffusionSample, DiffusionSampleParams
-from models.core.diffusion_samplers import SAMPLERS
-from models.core.noise import row_seeds
-from models.core.operation import concat, run
-from models.core.schedule import Schedule
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import concat, run
+from models.core.diffusion.coefficients import SAMPLERS
+from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
+from models.core.diffusion.schedule import Schedule
 from tests.models.cases import assert_same, in_company, rows_at
 from tests.models.diffusion_oracle import (
     MixtureOracle,

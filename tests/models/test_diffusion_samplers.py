@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.diffusion_samplers import Coefficients, times
-from models.core.operation import concat
-from models.core.schedule import Schedule
+from models.core.contract.operation import concat
+from models.core.diffusion.coefficients import Coefficients, times
+from models.core.diffusion.schedule import Schedule
 from tests.models.diffusion_oracle import gaussian_oracle, sampler_of, started
 
 MEAN, STD = 0.1, 0.2

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.diffusion import DiffusionModel
-from models.core.diffusion_scores import (
+from models.core.contract.operation import NoParams, Rows, run
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.schedule import Schedule, ScheduleName
+from models.core.ood.of_denoiser import (
     DIFFUSION_SCORES,
     ERROR_SIGMAS,
     LARGEST_SIGMA,
@@ -15,8 +17,6 @@ from models.core.diffusion_scores import (
     NUM_NORMS,
     Denoise,
 )
-from models.core.operation import NoParams, Rows, run
-from models.core.schedule import Schedule, ScheduleName
 from tests.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
 from tests.models.tiny import events_of, random_model
 

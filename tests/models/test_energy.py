@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.energy import EnergyLikelihood, EnergyLikelihoodParams, EnergyModel
-from models.core.likelihood import Likelihood, log_cell_volume, to_unit
-from models.core.nets import class_mask
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.contract.likelihood import Likelihood, log_cell_volume, to_unit
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.energy.density import EnergyLikelihood, EnergyLikelihoodParams, EnergyModel
+from models.core.nn.conv import class_mask
 from tests.models.tiny import (
     LOG_Z,
     LOG_Z_ERROR,

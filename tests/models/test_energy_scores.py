@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.energy import EnergyModel
-from models.core.energy_scores import (
+from models.core.contract.operation import NoParams, Rows, run
+from models.core.energy.density import EnergyModel
+from models.core.ood.of_classifier import (
     ENERGY_SCORES,
     entropy,
     error_probability,
     fit_subspace,
     residual,
 )
-from models.core.operation import NoParams, Rows, run
 from tests.models.tiny import Quadratic, events, random_energy_model
 
 

@@ -5,9 +5,9 @@ from dataclasses import is_dataclass
 import pytest
 from torch import Tensor
 
-from models.core.families import families, family
-from models.core.model import GenerativeModel
-from models.core.operation import Operation, Rows, concat, num_rows, split
+from models.core.contract.families import families, family
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import Operation, Rows, concat, num_rows, split
 from tests.models.cases import model_of
 from tests.models.tiny import events
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.exact import ExactConv2d, ExactLinear, exact
-from models.core.fixed_point import (
+from models.core.coding.exact_twin import ExactConv2d, ExactLinear, exact
+from models.core.coding.fixed_point import (
     GRID_BITS,
     ONE,
     REACH,
@@ -22,7 +22,7 @@ from models.core.fixed_point import (
     silu,
     tanh,
 )
-from models.core.pixelcnn_net import Gate
+from models.core.pixelcnn.net import Gate
 
 GRID = 2.0**GRID_BITS
 

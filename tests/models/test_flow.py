@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.dequantisation import UniformDequantisation
-from models.core.flow import FlowConfig, FlowModel
-from models.core.flow_operations import (
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.noise import event_seeds, normal, row_seeds
+from models.core.contract.operation import NoParams, Operation, Rows, run
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.programs import (
     FlowDecode,
     FlowEncode,
     FlowEncodeParams,
@@ -18,13 +20,11 @@ from models.core.flow_operations import (
     FlowSample,
     FlowSampleParams,
 )
-from models.core.likelihood import Likelihood
-from models.core.linear import PLU
-from models.core.mixture_cdf import MixtureCDF
-from models.core.noise import event_seeds, normal, row_seeds
-from models.core.operation import NoParams, Operation, Rows, run
-from models.core.transforms import Centre, Chain, Flatten, Logit, Standardise
-from models.core.variational import VariationalDequantisation
+from models.core.transforms.dequantisation import UniformDequantisation
+from models.core.transforms.linear import PLU
+from models.core.transforms.mixture_cdf import MixtureCDF
+from models.core.transforms.transform import Centre, Chain, Flatten, Logit, Standardise
+from models.core.transforms.variational_dequantisation import VariationalDequantisation
 from tests.models.invertible import draws, seeded, wild
 
 

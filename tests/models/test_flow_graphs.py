@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.families import family
-from models.core.flow import FlowModel
-from models.core.graphs import OnnxFunction
+from models.core.contract.families import family
+from models.core.contract.graph import OnnxFunction
+from models.core.flow.density import FlowModel
 from tests.models.invertible import seeded, wild
 from training.export import export
 

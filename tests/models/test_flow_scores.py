@@ -8,9 +8,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from models.core.flow import FlowModel
-from models.core.flow_scores import FLOW_SCORES, LatentFit, anderson_darling, statistics
-from models.core.operation import NoParams, run
+from models.core.contract.operation import NoParams, run
+from models.core.flow.density import FlowModel
+from models.core.ood.of_flow import FLOW_SCORES, LatentFit, anderson_darling, statistics
 from tests.models.tiny import events_of, random_model
 
 

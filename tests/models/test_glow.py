@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.core.actnorm import ActNorm
-from models.core.coupling import AffineCoupling
-from models.core.dequantisation import UniformDequantisation
-from models.core.linear import PLU, QR
-from models.core.multiscale import FactorOut, squeeze
-from models.core.variational import VariationalDequantisation
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.dequantisation import UniformDequantisation
+from models.core.transforms.linear import PLU, QR
+from models.core.transforms.multiscale import FactorOut, squeeze
+from models.core.transforms.variational_dequantisation import VariationalDequantisation
 from models.glow import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.energy import EnergyModel
-from models.core.graphs import OnnxFunction, seconds_per_call
-from models.core.langevin import Langevin
-from models.core.nets import class_mask
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.contract.graph import OnnxFunction, seconds_per_call
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.energy.density import EnergyModel
+from models.core.energy.langevin import Langevin
+from models.core.nn.conv import class_mask
 from tests.models.tiny import events, random_energy_model
 from training.export import export
 

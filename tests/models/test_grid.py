@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.core.grid import Grid, binarise, grid_of
+from models.core.contract.grid import Grid, binarise, grid_of
 
 
 @pytest.mark.parametrize("grid", [Grid(2), Grid(17), Grid(256), Grid(17, 16.0), Grid(3, 0.5)])

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.conformal import Calibration, benjamini_hochberg
-from models.core.guarantee import Guarantee, Rule
+from models.core.calibration.conformal import Calibration, benjamini_hochberg
+from models.core.calibration.rule import Guarantee, Rule
 
 
 def plain(num: int = 1000) -> Calibration:

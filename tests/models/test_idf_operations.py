@@ -2,9 +2,9 @@
 
 import torch
 
-from models.core.likelihood import Likelihood
-from models.core.noise import row_seeds
-from models.core.operation import concat, run
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import concat, run
 from tests.models.cases import rows_at
 from tests.models.integer_flows import BINARY, by_the_coder_s_way, combinations, model_of
 from tests.models.tiny import events_of

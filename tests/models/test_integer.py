@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.integer import IntegerChain, IntegerCoupling, IntegerMap, Permute, round_through
-from models.core.integer_net import PlaceNet
+from models.core.integer.maps import (
+    IntegerChain,
+    IntegerCoupling,
+    IntegerMap,
+    Permute,
+    round_through,
+)
+from models.core.integer.net import PlaceNet
 from tests.models.invertible import seeded, wild
 
 SHAPE = (4, 2, 3)

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.core.integer_net import PlaceNet, Table
+from models.core.integer.net import PlaceNet, Table
 from tests.models.invertible import draws, wild
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.core.integer import IntegerCoupling
-from models.core.integer_net import PlaceNet, Table
-from models.core.integer_prior import IntegerMixture, integer_mixture
+from models.core.integer.maps import IntegerCoupling
+from models.core.integer.net import PlaceNet, Table
+from models.core.integer.prior import IntegerMixture, integer_mixture
 from tests.models.invertible import draws, wild
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from models.core import kolmogorov
-from models.core.conformal import Calibration
-from models.core.online import OnlineRanks
+from models.core.calibration import kolmogorov
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.online_conformal import OnlineRanks
 
 
 @pytest.mark.parametrize("decimals", [1, 9])

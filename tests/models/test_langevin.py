@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.energy import EnergyModel
-from models.core.langevin import Langevin, LangevinParams
-from models.core.likelihood import to_unit
-from models.core.noise import row_seeds
-from models.core.operation import Rows, run
+from models.core.contract.likelihood import to_unit
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, run
+from models.core.energy.density import EnergyModel
+from models.core.energy.langevin import Langevin, LangevinParams
 from tests.models.tiny import Quadratic, events, random_energy_model
 
 

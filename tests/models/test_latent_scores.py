@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.autoencoder import Autoencoder
-from models.core.latent_scores import LATENT_SCORES
-from models.core.noise import row_seeds
-from models.core.operation import NoParams, Rows, run
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import NoParams, Rows, run
+from models.core.latent.autoencoder import Autoencoder
+from models.core.ood.of_autoencoder import LATENT_SCORES
 from tests.models.tiny import events_of, random_model
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 
 
 def greys(num: int, seed: int = 0, size: int = 4) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.core.likelihood import (
+from models.core.contract.likelihood import (
     Likelihood,
     bits_per_dim,
     dequantise,
@@ -13,7 +13,7 @@ from models.core.likelihood import (
     quantise,
     to_unit,
 )
-from models.core.noise import row_seeds
+from models.core.contract.noise import row_seeds
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
 

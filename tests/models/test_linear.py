@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.core.linear import PLU, QR, Linear, LinearName, linear, unit_lower_inverse
+from models.core.transforms.linear import PLU, QR, Linear, LinearName, linear, unit_lower_inverse
 from tests.models.invertible import draws, seeded, wild
 
 NAMES: tuple[LinearName, ...] = ("plu", "qr")

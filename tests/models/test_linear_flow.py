@@ -8,11 +8,11 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from models.core.flow_operations import FlowSample, FlowSampleParams
-from models.core.linear import PLU, QR, Linear
-from models.core.mixture_cdf import MixtureCDF
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.flow.programs import FlowSample, FlowSampleParams
+from models.core.transforms.linear import PLU, QR, Linear
+from models.core.transforms.mixture_cdf import MixtureCDF
 from models.linear_flow import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 

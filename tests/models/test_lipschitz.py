@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.lipschitz import Spectral, SpectralConv, SpectralLinear
-from models.core.lipschitz_net import (
+from models.core.nn.lipschitz import Spectral, SpectralConv, SpectralLinear
+from models.core.nn.lipschitz_net import (
     ConcatenatedLipSwish,
     DenseLayer,
     LipschitzNet,

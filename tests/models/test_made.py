@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.noise import row_seeds
-from models.core.operation import concat, run
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import concat, run
 from models.made import Config, MADELogLikelihoodParams, MADESampleParams, Model
 from tests.models.invertible import wild
 

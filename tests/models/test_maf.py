@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.autoregressive import Affine, Inverse, Mixture
-from models.core.flow_operations import FlowLogLikelihood, FlowLogLikelihoodParams
-from models.core.inversion import InversionParams
-from models.core.inversion_operations import LogLikelihoodByInversionParams
-from models.core.noise import event_seeds, normal
-from models.core.operation import run
+from models.core.contract.noise import event_seeds, normal
+from models.core.contract.operation import run
+from models.core.flow.inversion import InversionParams
+from models.core.flow.inversion_programs import LogLikelihoodByInversionParams
+from models.core.flow.programs import FlowLogLikelihood, FlowLogLikelihoodParams
+from models.core.transforms.autoregressive import Affine, Inverse, Mixture
 from models.maf import Config, Model
 from tests.models.cases import assert_same, in_company
 from tests.models.invertible import assert_invertible, draws, wild

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.inversion import Inversion, InversionParams
-from models.core.operation import Rows, concat, split
+from models.core.contract.operation import Rows, concat, split
+from models.core.flow.inversion import Inversion, InversionParams
 from models.maf import Config, Model
 from tests.models.invertible import draws, wild
 

@@ -8,12 +8,12 @@ import torch
 import zuko
 from torch import Tensor, nn
 
-from models.core.autoregressive import Affine, Autoregressive
-from models.core.inversion_operations import SampleByInversionParams
-from models.core.masked import MaskedMLP, wiring
-from models.core.noise import row_seeds
-from models.core.operation import run
-from models.core.transforms import standard_normal_log_prob
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.flow.inversion_programs import SampleByInversionParams
+from models.core.nn.masked import MaskedMLP, wiring
+from models.core.transforms.autoregressive import Affine, Autoregressive
+from models.core.transforms.transform import standard_normal_log_prob
 from models.maf import Config, Model
 from tests.models.invertible import draws
 

@@ -6,7 +6,7 @@ import scipy.spatial.distance
 import torch
 from torch import Tensor
 
-from models.core.mahalanobis import distance, fit, rows_times
+from models.core.ood.mahalanobis import distance, fit, rows_times
 
 
 def normals(num: int, dims: int, seed: int = 0) -> Tensor:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from models.core.conformal import Calibration
-from models.core.martingale import BETS, Martingale, bets, reserve
-from models.core.online import OnlineRanks
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.martingale import BETS, Martingale, bets, reserve
+from models.core.calibration.online_conformal import OnlineRanks
 
 ALPHA = 0.01
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.masked import MaskedMLP, Wiring, even_degrees, permutation, wiring
+from models.core.nn.masked import MaskedMLP, Wiring, even_degrees, permutation, wiring
 from tests.models.invertible import draws, wild
 
 D = 6

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.noise import event_seeds, normal, row_seeds, uniform
+from models.core.contract.noise import event_seeds, normal, row_seeds, uniform
 
 Draw = Callable[[Tensor, Tensor, tuple[int, ...], int], Tensor]
 both = pytest.mark.parametrize("draw", [normal, uniform])

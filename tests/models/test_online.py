@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from models.core import noise
-from models.core.conformal import Calibration
-from models.core.online import OnlineRanks
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.online_conformal import OnlineRanks
+from models.core.contract import noise
 
 
 def chances(num: int, seed: int = 0) -> list[float]:

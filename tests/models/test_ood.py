@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import load, save
-from models.core.conformal import Calibration
-from models.core.ood import SCORES, Score
-from models.core.operation import Operation, Rows
+from models.core.bundle.bundle import load, save
+from models.core.calibration.conformal import Calibration
+from models.core.contract.operation import Operation, Rows
+from models.core.ood.register import SCORES, Score
 from tests.models.bundles import small_bundle
 from tests.models.cases import SUBJECTS, Case, model_of, rows_at
 

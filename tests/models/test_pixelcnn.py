@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.noise import row_seeds
-from models.core.operation import run
-from models.core.pixelcnn_net import GatedLayer, gate
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.pixelcnn.net import GatedLayer, gate
 from models.pixelcnn import Config, Model
 from tests.models.pixels import BINARY, PLAIN, every_image, pixelcnn
 from tests.models.tiny import events_of

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.graphs import OnnxFunction
-from models.core.noise import row_seeds
-from models.core.operation import run
-from models.core.pixelcnn_sampler import PixelSampleParams
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelcnn import Model
 from tests.models.pixels import PLAIN, pixelcnn
 from tests.models.tiny import events_of

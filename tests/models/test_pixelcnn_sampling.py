@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.noise import row_seeds, uniform
-from models.core.operation import Rows, concat, run, split
-from models.core.pixelcnn_sampler import PixelSampleParams
+from models.core.contract.noise import row_seeds, uniform
+from models.core.contract.operation import Rows, concat, run, split
+from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelcnn import Model
 from tests.models.pixels import BINARY, PLAIN, every_image, pixelcnn
 from tests.models.tiny import events_of

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.importance import ImportanceParams
-from models.core.operation import run
-from models.core.posterior import normal_kl
-from models.core.transforms import standard_normal_log_prob
+from models.core.contract.operation import run
+from models.core.latent.importance import ImportanceParams
+from models.core.latent.posterior import normal_kl
+from models.core.transforms.transform import standard_normal_log_prob
 from models.pixelvae import Config, Model
 from tests.models.pixels import every_image
 from tests.models.pixelvaes import CONFIGS, pixelvae

@@ -5,10 +5,10 @@ from functools import cache
 import pytest
 import torch
 
-from models.core.graphs import OnnxFunction
-from models.core.noise import row_seeds
-from models.core.operation import Rows, run
-from models.core.pixelvae_operations import PixelReconstructParams
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, run
+from models.core.latent.pixel_programs import PixelReconstructParams
 from models.pixelvae import Model
 from tests.models.pixelvaes import pixelvae
 from tests.models.tiny import events_of, latents_of

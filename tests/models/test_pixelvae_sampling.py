@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.noise import normal, row_seeds, uniform
-from models.core.operation import Rows, concat, run, split
-from models.core.pixelcnn_sampler import PixelSampleParams
-from models.core.pixelvae_operations import PixelLatentSampleParams, PixelReconstructParams
+from models.core.contract.noise import normal, row_seeds, uniform
+from models.core.contract.operation import Rows, concat, run, split
+from models.core.latent.pixel_programs import PixelLatentSampleParams, PixelReconstructParams
+from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelvae import Model
 from tests.models.pixels import every_image
 from tests.models.pixelvaes import CONFIGS, pixelvae

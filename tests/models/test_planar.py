@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.planar import NO_STRETCH, Planar, planar, planar_inverse, stretch
-from models.core.tanh_root import LEAST_STRETCH, tanh_root, tanh_slope
-from models.core.transforms import Chain, standard_normal_log_prob
+from models.core.transforms.planar import NO_STRETCH, Planar, planar, planar_inverse, stretch
+from models.core.transforms.tanh_root import LEAST_STRETCH, tanh_root, tanh_slope
+from models.core.transforms.transform import Chain, standard_normal_log_prob
 from tests.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
 
 every_size = pytest.mark.parametrize("size", [1, 2, 5])

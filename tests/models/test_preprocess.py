@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 
 GREY = Preprocessing(4, 4)
 COLOUR = Preprocessing(4, 4, channels=3)

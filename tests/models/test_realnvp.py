@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.coupling import AffineCoupling, ChannelHalves, Checkerboard, MaskedCheckerboard
-from models.core.flow_operations import FlowSample, FlowSampleParams
-from models.core.noise import row_seeds
-from models.core.operation import run
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.flow.programs import FlowSample, FlowSampleParams
+from models.core.transforms.coupling import (
+    AffineCoupling,
+    ChannelHalves,
+    Checkerboard,
+    MaskedCheckerboard,
+)
 from models.realnvp import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 

@@ -8,12 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.actnorm import ActNorm
-from models.core.lipschitz import SpectralConv, SpectralLinear
-from models.core.lipschitz_net import LipschitzNet
-from models.core.multiscale import Squeeze
-from models.core.residual import ResidualBlock, Roulette, exact, remainder, truncated, unasked
-from models.core.transforms import Chain
+from models.core.nn.lipschitz import SpectralConv, SpectralLinear
+from models.core.nn.lipschitz_net import LipschitzNet
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.multiscale import Squeeze
+from models.core.transforms.residual import (
+    ResidualBlock,
+    Roulette,
+    exact,
+    remainder,
+    truncated,
+    unasked,
+)
+from models.core.transforms.transform import Chain
 from tests.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
 
 D = 4
@@ -90,7 +97,7 @@ def test_a_block_of_images_agrees_with_autograd() -> None:
 def test_exact_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = network(), draws(7, (D,))
     g, whole = exact(net, x)
-    monkeypatch.setattr("models.core.residual._ROWS", 2 * D)
+    monkeypatch.setattr("models.core.transforms.residual._ROWS", 2 * D)
     again, parts = exact(net, x)
     torch.testing.assert_close(parts, whole)
     torch.testing.assert_close(again, g)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import half_rounded
-from models.core.likelihood import Likelihood
-from models.core.lipschitz import Spectral, SpectralLinear
-from models.core.noise import row_seeds
-from models.core.operation import Rows, run
-from models.core.residual import remainder
+from models.core.bundle.bundle import half_rounded
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Rows, run
+from models.core.nn.lipschitz import Spectral, SpectralLinear
+from models.core.transforms.residual import remainder
 from models.residual_flow import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 from tests.models.tiny import events_of

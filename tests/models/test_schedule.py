@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.schedule import Schedule, ScheduleName
+from models.core.diffusion.schedule import Schedule, ScheduleName
 
 every_name = pytest.mark.parametrize("name", ["reference", "cosine"])
 

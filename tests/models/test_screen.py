@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import BundleError, halved, load, save
-from models.core.graphs import OnnxFunction
-from models.core.ood import SCORES
-from models.core.operation import NoParams, concat, run, split
-from models.core.screen import Screen
-from models.core.screen_config import Component, Config
-from models.core.zvalues import fisher
+from models.core.bundle.bundle import BundleError, halved, load, save
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.operation import NoParams, concat, run, split
+from models.core.ood.register import SCORES
+from models.core.ood.zvalues import fisher
+from models.core.screen.config import Component, Config
+from models.core.screen.model import Screen
 from tests.models.screens import as_bundle, pictures, tiny_screen, untrained
 from training.export import export
 

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.actnorm import ActNorm
-from models.core.autoregressive import Inverse
-from models.core.bundle import load
-from models.core.flow_operations import FlowSampleParams
-from models.core.graphs import OnnxFunction
-from models.core.likelihood import Likelihood
-from models.core.noise import normal, row_seeds
-from models.core.operation import run
-from models.core.targets import TARGETS
-from models.core.transforms import Chain, Flatten, standard_normal_log_prob
+from models.core.bundle.bundle import load
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.likelihood import Likelihood
+from models.core.contract.noise import normal, row_seeds
+from models.core.contract.operation import run
+from models.core.distributions.targets import TARGETS
+from models.core.flow.programs import FlowSampleParams
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.autoregressive import Inverse
+from models.core.transforms.transform import Chain, Flatten, standard_normal_log_prob
 from models.sylvester import Config, Model
 from tests.models.invertible import assert_invertible, draws, seeded, wild
 from training.export import export

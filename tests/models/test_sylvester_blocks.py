@@ -7,22 +7,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.convolution_exponential import (
+from models.core.transforms.convolution_exponential import (
     ConvolutionExponential,
     GeneralisedSylvester,
     norm_bound,
     remainder,
 )
-from models.core.coupling import AffineCoupling, ChannelHalves, ResNet
-from models.core.planar import planar
-from models.core.sylvester import (
+from models.core.transforms.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.transforms.planar import planar
+from models.core.transforms.sylvester import (
     Sylvester,
     householder,
     sylvester,
     sylvester_inverse,
     triangles,
 )
-from models.core.tanh_root import LEAST_STRETCH
+from models.core.transforms.tanh_root import LEAST_STRETCH
 from tests.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
 
 SIZES = [(1, 1, 1), (2, 2, 1), (5, 3, 2), (6, 6, 6)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from models.core.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN, TARGETS
+from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN, TARGETS
 from tests.models.invertible import draws
 
 every_target = pytest.mark.parametrize("name", TARGETS)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.core.actnorm import ActNorm
-from models.core.coupling import (
+from models.core.transforms.actnorm import ActNorm
+from models.core.transforms.coupling import (
     AffineCoupling,
     Alternate,
     ChannelHalves,
@@ -16,9 +16,9 @@ from models.core.coupling import (
     MaskedCheckerboard,
     ResNet,
 )
-from models.core.linear import PLU, QR
-from models.core.mixture_cdf import MixtureCDF
-from models.core.multiscale import (
+from models.core.transforms.linear import PLU, QR
+from models.core.transforms.mixture_cdf import MixtureCDF
+from models.core.transforms.multiscale import (
     DIAGONAL,
     ROWS,
     FactorOut,
@@ -28,7 +28,7 @@ from models.core.multiscale import (
     squeezed_shape,
     unsqueeze,
 )
-from models.core.transforms import (
+from models.core.transforms.transform import (
     Centre,
     Chain,
     Flatten,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.unet import Attention, UNet
+from models.core.diffusion.unet import Attention, UNet
 from tests.models.invertible import seeded
 
 SETTINGS: dict[str, Any] = {

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from models.core.importance import ImportanceParams, log_mean_exp
-from models.core.latent import LatentModel
-from models.core.latent_config import LatentConfig
-from models.core.operation import Rows, run
+from models.core.contract.operation import Rows, run
+from models.core.latent.config import LatentConfig
+from models.core.latent.density import LatentModel
+from models.core.latent.importance import ImportanceParams, log_mean_exp
 from models.vae import Model
 from tests.models.invertible import draws, seeded
 from tests.models.pixels import every_image

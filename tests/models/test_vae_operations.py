@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.autoencoder import Autoencoder
-from models.core.latent_nets import decoder, encoder
-from models.core.latent_operations import (
+from models.core.contract.noise import row_seeds, uniform
+from models.core.contract.operation import run
+from models.core.latent.autoencoder import Autoencoder
+from models.core.latent.nets import decoder, encoder
+from models.core.latent.programs import (
     LatentDecodeParams,
     LatentEncodeParams,
     LatentSampleParams,
     ReconstructParams,
 )
-from models.core.noise import row_seeds, uniform
-from models.core.operation import run
-from models.core.transforms import standard_normal_log_prob
+from models.core.transforms.transform import standard_normal_log_prob
 from tests.models.invertible import draws, seeded, wild
 from tests.models.tiny import events_of, latents_of, random_model
 

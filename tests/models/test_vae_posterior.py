@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from models.core.posterior import MOST_LOG_STD, Posterior, normal_kl
-from models.core.posterior_flows import (
+from models.core.latent.posterior import MOST_LOG_STD, Posterior, normal_kl
+from models.core.latent.posterior_flows import (
     IAFPosterior,
     PlanarPosterior,
     PosteriorFlow,
     SylvesterPosterior,
 )
-from models.core.transforms import standard_normal_log_prob
+from models.core.transforms.transform import standard_normal_log_prob
 from models.vae import Config, Model
 from tests.models.invertible import draws, log_abs_det, seeded, wild
 

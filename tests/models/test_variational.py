@@ -7,10 +7,15 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from models.core.dequantisation import UniformDequantisation, cell_edge, into_cell, levels_of
-from models.core.noise import normal, row_seeds
-from models.core.transforms import standard_normal_log_prob
-from models.core.variational import VariationalDequantisation
+from models.core.contract.noise import normal, row_seeds
+from models.core.transforms.dequantisation import (
+    UniformDequantisation,
+    cell_edge,
+    into_cell,
+    levels_of,
+)
+from models.core.transforms.transform import standard_normal_log_prob
+from models.core.transforms.variational_dequantisation import VariationalDequantisation
 from tests.models.invertible import draws, log_abs_det, seeded, wild
 
 SHAPES = [(1, 4, 4), (2, 3, 5), (5,)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from models.core.zvalues import fisher, fit_knots, z_value
+from models.core.ood.zvalues import fisher, fit_knots, z_value
 
 
 def draws(num: int, seed: int) -> torch.Tensor:

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.energy import EnergyConfig, EnergyModel
-from models.core.families import family
-from models.core.flow import FlowModel
-from models.core.model import GenerativeModel
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+from models.core.energy.density import EnergyConfig, EnergyModel
+from models.core.flow.density import FlowModel
 
 LOG_Z, LOG_Z_ERROR = 3.0, 0.25
 SPREAD = 0.2

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.core.bundle import Bundle, save
-from models.core.families import family
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
 from service.discrete import pixels_of
 from tests.models.tiny import events_of, random_model
 

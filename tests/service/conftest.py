@@ -11,11 +11,11 @@ import pytest
 import torch
 from fastapi import FastAPI
 
-from models.core.bundle import Bundle, save
-from models.core.conformal import Calibration
-from models.core.model import GenerativeModel
-from models.core.operation import run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import run
 from service.app import create_app
 from service.logs import configure
 from service.settings import Settings

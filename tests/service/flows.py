@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from models.core.bundle import Bundle, save
-from models.core.conformal import Calibration
-from models.core.families import family
-from models.core.model import GenerativeModel
-from models.core.operation import Rows, run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import Rows, run
 from tests.models.tiny import events_of, random_model
 
 FEATURES = ("radius", "texture", "perimeter", "area", "smoothness")

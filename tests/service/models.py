@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from models.core.families import family
-from models.core.model import GenerativeModel
-from models.core.noise import row_seeds
-from models.core.operation import Operation, Rows, num_rows
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows, num_rows
 from service.engine import Engine
 from service.tickets import LaneKey, Ticket
 

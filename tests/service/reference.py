@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.core.operation import Rows, run
+from models.core.contract.operation import Rows, run
 from tests.service.models import inputs, tiny_model
 from tests.service.pictures import pixels
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.core.bundle import Bundle, save
-from models.core.preprocess import Preprocessing
-from models.core.screen import Screen
-from models.core.screen_config import Component, Config, Part
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.screen.config import Component, Config, Part
+from models.core.screen.model import Screen
 from tests.service.models import tiny_model
 from training.screens import recalibrated
 

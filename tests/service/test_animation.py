@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.likelihood import quantise
+from models.core.contract.likelihood import quantise
 from service.animation import HOLD_MS, MAX_FRAMES, Film
 from service.errors import Overloaded, TooManyRows
 from service.images import grid

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.grid import Grid
-from models.core.likelihood import to_unit
+from models.core.contract.grid import Grid
+from models.core.contract.likelihood import to_unit
 from service.arrays import Form, from_lists, from_npy, unit
 from service.errors import InvalidArray
 from tests.service.pictures import npy

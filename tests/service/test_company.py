@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.core.bundle import Bundle, save
-from models.core.families import family
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.families import family
 from service.settings import Settings
 from tests.models.tiny import random_model
 from tests.service.conftest import AppClient, play, running, service_of, until

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.core.coding import SEGMENT, backend_id
-from models.core.operation import run
+from models.core.coding.codec import SEGMENT, backend_id
+from models.core.contract.operation import run
 from service import answers
 from service.streams import IMAGES_PER_SEGMENT, unpack
 from tests.service.coders import CODERS, PICTURES, coder, events, pixels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.core.coding import backend_id
+from models.core.coding.codec import backend_id
 from service.streams import unpack
 from tests.service.coders import CODERS, PICTURES, events, pixels
 from tests.service.conftest import Client

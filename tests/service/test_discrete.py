@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.grid import Grid
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.grid import Grid
 from service.arrays import unit
 from service.discrete import discretised, on_grid
 from tests.service.models import images

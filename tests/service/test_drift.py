@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.conformal import Calibration
-from models.core.martingale import Martingale
-from models.core.online import OnlineRanks
+from models.core.calibration.conformal import Calibration
+from models.core.calibration.martingale import Martingale
+from models.core.calibration.online_conformal import OnlineRanks
 from service.settings import Settings
 from tests.service.conftest import PNG_HEADERS, Client, client_of, play, running
 from tests.service.models import images

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.operation import Operation, Rows, concat, run
+from models.core.contract.operation import Operation, Rows, concat, run
 from service.engine import Engine
 from service.tickets import LaneKey, Observer, Ticket
 from tests.service.models import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.core.operation import Rows, run
+from models.core.contract.operation import Rows, run
 from service.engine import Engine
 from service.errors import StepFailed
 from service.tickets import LaneKey, Observer, Ticket

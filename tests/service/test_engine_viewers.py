@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.operation import Rows
+from models.core.contract.operation import Rows
 from service.engine import Engine
 from service.tickets import LaneKey, Ticket, Viewer
 from tests.models.cases import CASES, Case, title

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.likelihood import quantise
-from models.core.operation import Rows
+from models.core.contract.likelihood import quantise
+from models.core.contract.operation import Rows
 from service import answers, events
 from service.images import grid
 from service.settings import Settings

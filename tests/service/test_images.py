@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 from service import images
 from service.errors import InvalidImage, PayloadTooLarge, ServiceError
 from service.images import Decoded, Decoder

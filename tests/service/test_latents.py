@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.flow_operations import FlowEncodeParams
-from models.core.likelihood import quantise
+from models.core.contract.likelihood import quantise
+from models.core.flow.programs import FlowEncodeParams
 from service import answers
 from tests.models.tiny import events_of, latents_of
 from tests.service.conftest import Client

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.flow_operations import FlowLogLikelihoodParams
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
+from models.core.flow.programs import FlowLogLikelihoodParams
 from service import answers
 from service.results import nested
 from tests.models.tiny import events_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.likelihood import quantise
+from models.core.contract.likelihood import quantise
 from service.events import MAX_IMAGES, Progress
 from service.images import grid
 from service.tickets import LaneKey, Ticket

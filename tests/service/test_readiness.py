@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from models.core.bundle import save
+from models.core.bundle.bundle import save
 from service.app import create_app
 from service.settings import Settings
 from service.state import Service

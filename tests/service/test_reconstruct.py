@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.likelihood import quantise
-from models.core.operation import Rows
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.likelihood import quantise
+from models.core.contract.operation import Rows
 from service import answers
 from service.discrete import discretised
 from tests.models.tiny import events_of

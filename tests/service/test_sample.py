@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.operation import run
+from models.core.contract.operation import run
 from service import answers
 from tests.service.conftest import Client
 from tests.service.models import inputs

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.core.bundle import save
-from models.core.conformal import Calibration
-from models.core.ood import SCORES, Score
+from models.core.bundle.bundle import save
+from models.core.calibration.conformal import Calibration
+from models.core.ood.register import SCORES, Score
 from service.settings import Settings
 from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client, make_bundle, play, running
 from tests.service.models import images

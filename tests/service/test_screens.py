@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.conformal_group import group_test
-from models.core.conformal_pac import pac_rank, rate_bound
-from models.core.operation import Rows, run
+from models.core.calibration.group import group_test
+from models.core.calibration.pac import pac_rank, rate_bound
+from models.core.contract.operation import Rows, run
 from service.store import Served
 from tests.service.conftest import CLASS_NAMES, Client
 from tests.service.screens import NUM, SCREENED, X

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, save
-from models.core.conformal import Calibration
-from models.core.model import GenerativeModel
-from models.core.ood import SCORES
-from models.core.operation import Rows, run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import Rows, run
+from models.core.ood.register import SCORES
 from service.settings import Settings
 from tests.models.tiny import events_of, random_model
 from tests.service.conftest import Client, client_of

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.core.bundle import Bundle, save
-from models.core.graphs import OnnxFunction
-from models.core.operation import run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.graph import OnnxFunction
+from models.core.contract.operation import run
 from service import backends, costs
 from service.errors import UnknownModel, UnsupportedOperation
 from service.store import Store, fill, shelve

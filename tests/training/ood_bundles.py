@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.core.bundle import Bundle, halved
-from models.core.conformal import Calibration
-from models.core.operation import run
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, halved
+from models.core.bundle.preprocess import Preprocessing
+from models.core.calibration.conformal import Calibration
+from models.core.contract.operation import run
 from tests.models.bundles import small_bundle
 from tests.models.screens import tiny_screen
 from training.calibrate import calibrate

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, save
-from models.core.latent import LatentModel
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.latent.density import LatentModel
 from models.vae import Config
 from tests.models.tiny import events_of, random_model
 from training.annealed import Annealed

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.conformal import benjamini_hochberg
+from models.core.calibration.conformal import benjamini_hochberg
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training.bulk import COLUMNS, screen_files, write_csv
 from training.cli_screen import summary

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
-from models.core.likelihood import to_unit
-from models.core.noise import row_seeds
-from models.core.ood import SCORES
-from models.core.operation import run
+from models.core.contract.likelihood import to_unit
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import run
+from models.core.ood.register import SCORES
 from tests.models.tiny import random_energy_model
 from training.calibrate import calibrate, columns, scores
 from training.data import Split

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from models.core.bundle import load, save
+from models.core.bundle.bundle import load, save
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training import __main__ as main
 from training import ood_panel

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from models.core.energy import EnergyModel
-from models.core.likelihood import to_unit
+from models.core.contract.likelihood import to_unit
+from models.core.energy.density import EnergyModel
 from tests.training.tiny import blobs, new_model
 from training.contrastive import Contrastive
 

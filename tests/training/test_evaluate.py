@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.conformal import Calibration, Reference
-from models.core.energy import EnergyConfig, EnergyModel
+from models.core.calibration.conformal import Calibration, Reference
+from models.core.energy.density import EnergyConfig, EnergyModel
 from models.jem import Config, Model
 from training.batches import Batches
 from training.calibrate import all_scores

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import half_rounded
-from models.core.graphs import Graph, OnnxFunction
-from models.core.nets import class_mask
+from models.core.bundle.bundle import half_rounded
+from models.core.contract.graph import Graph, OnnxFunction
+from models.core.nn.conv import class_mask
 from tests.models.tiny import events, random_energy_model
 from training.export import export
 

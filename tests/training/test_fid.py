@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.graphs import Graph, OnnxFunction
-from models.core.model import GenerativeModel
-from models.core.noise import normal
-from models.core.operation import Operation, Rows, num_rows
+from models.core.contract.graph import Graph, OnnxFunction
+from models.core.contract.model import GenerativeModel
+from models.core.contract.noise import normal
+from models.core.contract.operation import Operation, Rows, num_rows
 from tests.training.tiny import LIGHTNING, blobs
 from training import fid
 from training.batches import Batches

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from models.core.flow import FlowConfig, FlowModel
-from models.core.grid import Grid
-from models.core.transforms import Flatten, Standardise
+from models.core.contract.grid import Grid
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.transform import Flatten, Standardise
 from training.data import Split
 from training.figures import independent, inverse_error, likelihood
 

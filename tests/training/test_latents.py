@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models.core.model import GenerativeModel
+from models.core.contract.model import GenerativeModel
 from models.vae import Config, Model
 from tests.models.invertible import seeded
 from tests.models.tiny import random_model

@@ -11,9 +11,9 @@ import torch
 import typer
 from PIL import Image
 
-from models.core.bundle import Bundle, load
-from models.core.graphs import OnnxFunction
-from models.core.preprocess import Preprocessing
+from models.core.bundle.bundle import Bundle, load
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.graph import OnnxFunction
 from tests.models.tiny import events
 from tests.training.tiny import LIGHTNING, small_recipe
 from training import data

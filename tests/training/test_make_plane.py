@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.bundle import load
+from models.core.bundle.bundle import load
 from models.sylvester import Config
 from tests.training.tiny import LIGHTNING
 from training import plane

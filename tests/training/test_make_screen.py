@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.bundle import Bundle, halved, load, save
-from models.core.graphs import OnnxFunction
-from models.core.preprocess import Preprocessing
-from models.core.screen_config import Component
+from models.core.bundle.bundle import Bundle, halved, load, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.contract.graph import OnnxFunction
+from models.core.screen.config import Component
 from tests.training.tiny import LIGHTNING, new_model, small_recipe
 from training import data, screen_recipe, screens
 from training.screen_recipe import ScreenRecipe

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from models.core.model import Servable
+from models.core.contract.model import Servable
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training import ood_panel
 from training.calibrate import columns, scores

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.core.preprocess import Preprocessing
+from models.core.bundle.preprocess import Preprocessing
 from training import ood_panel
 from training.data import Split
 from training.ood_panel import ImageSet, as_upload, panel, uploads

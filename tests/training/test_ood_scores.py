@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.core.screen import Screen
+from models.core.screen.model import Screen
 from tests.training.ood_bundles import digits, plain_bundle, screen_bundle
 from training.calibrate import scores
 from training.ood_scores import Scorer

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.core.flow import FlowConfig, FlowModel
-from models.core.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN
-from models.core.transforms import Flatten, Standardise
+from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN
+from models.core.flow.density import FlowConfig, FlowModel
+from models.core.transforms.transform import Flatten, Standardise
 from training import plane
 from training.data import Dataset, Split, load
 

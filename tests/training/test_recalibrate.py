@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.bundle import load, save
+from models.core.bundle.bundle import load, save
 from tests.training.ood_bundles import digits, plain_bundle, screen_bundle, write_pictures
 from training.calibrate import scores
 from training.ood_panel import dataset_of

@@ -8,9 +8,9 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from models.core.bundle import halved
-from models.core.families import family
-from models.core.ood import SCORES
+from models.core.bundle.bundle import halved
+from models.core.contract.families import family
+from models.core.ood.register import SCORES
 from tests.training.tiny import small_recipe
 from training.contrastive import Contrastive
 from training.data import SPLITS, Dataset, Split, load

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.bundle import Bundle, save
-from models.core.preprocess import Preprocessing
-from models.core.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN, TARGETS
-from models.core.transforms import standard_normal_log_prob
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.preprocess import Preprocessing
+from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN, TARGETS
+from models.core.transforms.transform import standard_normal_log_prob
 from models.sylvester import Config, Model
 from tests.models.invertible import draws, seeded, wild
 from tests.models.tiny import pair_model, quadrature_log_z, random_model

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from models.core.bundle import Bundle
-from models.core.conformal_group import z_covariance
-from models.core.screen import Screen
+from models.core.bundle.bundle import Bundle
+from models.core.calibration.group import z_covariance
+from models.core.screen.model import Screen
 from tests.models.screens import as_bundle, pictures, tiny_screen
 from training.screen_card import screen_card
 from training.screen_recipe import screen_recipe, screen_recipes

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.core.energy import EnergyModel
+from models.core.energy.density import EnergyModel
 from tests.training.tiny import LIGHTNING, blobs, new_model, small_recipe
 from training.batches import Batches
 from training.contrastive import Contrastive

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.core.families import family
-from models.core.model import GenerativeModel
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
 from tests.training.tiny import LIGHTNING, blobs
 from training.data import Split
 from training.objective import MeanLoss

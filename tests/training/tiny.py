@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.energy import EnergyModel
-from models.core.families import family
+from models.core.contract.families import family
+from models.core.energy.density import EnergyModel
 from training.contrastive import Contrastive
 from training.data import Split
 from training.recipe import Recipe

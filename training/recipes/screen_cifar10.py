@@ -5,7 +5,7 @@ the sum: what photographs show has no place of its own. The norms that a denoise
 alone and with its errors; one trained three times as long saw blur worse (AUROC 0.89 for 0.96).
 """
 
-from models.core.screen_config import Component
+from models.core.screen.config import Component
 from training.screen_recipe import ScreenRecipe
 
 RECIPE = ScreenRecipe(

@@ -1,6 +1,6 @@
 """The screen of Fashion-MNIST, the default of /ood_score."""
 
-from models.core.screen_config import Component
+from models.core.screen.config import Component
 from training.screen_recipe import ScreenRecipe
 
 RECIPE = ScreenRecipe(

@@ -5,7 +5,7 @@ Without the ratio of codes at two sizes: strokes on plain ground shrink more whe
 
 from dataclasses import replace
 
-from models.core.screen_config import Component
+from models.core.screen.config import Component
 from training.recipes import screen_fashion_mnist
 
 RECIPE = replace(

@@ -1,0 +1,1 @@
+"""From scores to p-values, decisions and promises, for one image, a class, a group or a stream."""

@@ -1,0 +1,1 @@
+"""Events to bytes and back with the same bits everywhere."""

@@ -1,0 +1,1 @@
+"""What any log likelihood gives for free: energy, input complexity."""

@@ -1,0 +1,1 @@
+"""Schedule, U-Net, samplers, bound, ODE."""

@@ -1,0 +1,1 @@
+"""Distributions given a network's numbers, the standard normal, unnormalised densities."""

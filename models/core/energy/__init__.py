@@ -1,0 +1,1 @@
+"""Energies, Langevin, features, annealed importance sampling."""

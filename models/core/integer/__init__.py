@@ -1,0 +1,1 @@
+"""Maps of integers, their prior and programs (IDF)."""

@@ -1,0 +1,1 @@
+"""Encoder, posterior, prior, importance-weighted bound, decoders, and their programs."""

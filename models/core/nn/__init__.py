@@ -1,0 +1,1 @@
+"""Networks that know no density: convolutions, residual nets, masked MLPs, Lipschitz layers."""

@@ -1,0 +1,4 @@
+"""Scores: pure rules from columns to one number.
+
+Knows no model.
+"""

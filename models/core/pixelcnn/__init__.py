@@ -1,0 +1,1 @@
+"""The gated PixelCNN: network, cached network, distribution of an image, sampler."""

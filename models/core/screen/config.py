@@ -1,0 +1,71 @@
+"""What a screen is made of: its parts, which are models, and its components, which are scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.core.contract.families import family
+from models.core.contract.model import GenerativeModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A model within a screen."""
+
+    name: str
+    family: str
+    config: Mapping[str, Any]
+    source: str = ""
+    """The bundle or the recipe that it comes from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A score of one part, or of a part against a background."""
+
+    score: str
+    """A name of SCORES."""
+    part: str
+    background: str = ""
+    num_references: int = 0
+    """Numbers that the score was fitted with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Parts and components; as dictionaries where they come from JSON."""
+
+    event_shape: tuple[int, ...]
+    parts: tuple[Any, ...]
+    components: tuple[Any, ...]
+    classifier: str = ""
+    """The part that says the class; empty: none does."""
+    num_classes: int = 0
+    screens: tuple[str, ...] = ()
+    """Bundles whose classifications this screen is for."""
+    num_knots: int = 129
+    num_fitted: int = 0
+    """Images that references and z-values were fitted to; 0: not yet."""
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """The parts, whatever they were given as."""
+        return [p if isinstance(p, Part) else Part(**p) for p in self.parts]
+
+    @property
+    def all_components(self) -> list[Component]:
+        """The components, whatever they were given as."""
+        return [c if isinstance(c, Component) else Component(**c) for c in self.components]
+
+
+def model_of(part: Part) -> GenerativeModel:
+    """A new model of the part's family. Raises ValueError if there is no such family."""
+    module = family(part.family)
+    config = {k: _tupled(v) for k, v in part.config.items()}
+    model: GenerativeModel = module.Model(module.Config(**config))
+    return model
+
+
+def _tupled(value: Any) -> Any:
+    """JSON gives lists where a `Config` has tuples."""
+    return tuple(_tupled(v) for v in value) if isinstance(value, (list, tuple)) else value

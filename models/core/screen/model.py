@@ -1,0 +1,200 @@
+"""A screen: several models that look at one image, and one number of how strange they find it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.core.contract.graph import Graph
+from models.core.contract.grid import Grid
+from models.core.contract.likelihood import NUM_LEVELS
+from models.core.contract.model import Backend, GenerativeModel, Servable
+from models.core.contract.operation import Operation, Rows, concat, run
+from models.core.ood.register import SCORES, Score
+from models.core.ood.zvalues import fit_knots, z_value
+from models.core.screen import self_test as witness
+from models.core.screen.config import Component, Config, model_of
+from models.core.screen.screening import Screening
+
+CHUNK = 8
+"""Rows that the parts see at once: every size up to it is checked when a screen settles."""
+
+
+class Screen(Servable):
+    """Scores of components, as z-values of in-distribution images, added up by Fisher's sum.
+
+    Raises ValueError for components whose parts, scores or operations do not exist.
+    """
+
+    grid: Grid
+    references: Tensor
+    knots: Tensor
+    witnessed: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.event_shape = config.event_shape
+        self.grid = Grid(NUM_LEVELS)
+        self.components = config.all_components
+        self.parts = nn.ModuleDict({part.name: model_of(part) for part in config.all_parts})
+        self._check()
+        self.num_classes = config.num_classes if config.classifier else 0
+        sizes = [c.num_references for c in self.components]
+        self.register_buffer("references", torch.zeros(sum(sizes), dtype=torch.float64))
+        shape = (len(self.components), config.num_knots + 2)
+        self.register_buffer("knots", torch.zeros(shape, dtype=torch.float64))
+        shape = (witness.NUM, len(self.components))
+        self.register_buffer("witnessed", torch.zeros(shape, dtype=torch.float64))
+        self.chunk = CHUNK
+        self.programs = {name: self.programs_of(name) for name in self.parts}
+
+    def part(self, name: str) -> GenerativeModel:
+        """A model within the screen."""
+        found = self.parts[name]
+        assert isinstance(found, GenerativeModel)
+        return found
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Of the components, in the order of the columns z and scores."""
+        return tuple(c.score for c in self.components)
+
+    def operations(self) -> Mapping[str, Operation[Any]]:
+        found: dict[str, Operation[Any]] = {"screen": Screening(self)}
+        if self.config.classifier:
+            found["classify"] = self.part(self.config.classifier).operations()["classify"]
+        return found
+
+    def graphs(self) -> Mapping[str, Graph]:
+        """Those that the components need, by part.graph."""
+        return {
+            f"{name}.{graph}": self.part(name).graphs()[graph]
+            for name in self.parts
+            for graph in sorted({g for o in self._needed(name) for g in o.graphs})
+        }
+
+    @property
+    def scoring_graphs(self) -> tuple[str, ...]:
+        """Those without which scores would be computed elsewhere than they were calibrated."""
+        return tuple(
+            f"{name}.{graph}"
+            for name, operations in self.programs.items()
+            for graph in sorted({g for o in operations for g in o.graphs})
+        )
+
+    def use(self, name: str, backend: Backend | None) -> None:
+        part, _, graph = name.partition(".")
+        self.part(part).use(graph, backend)
+
+    def settle(self) -> None:
+        """See that a row's score is the same bits in any company, or look at rows one by one.
+
+        What may depend on company is the algorithm that a runtime picks by the size of a batch,
+        so all sizes up to the chunk are tried. Raises ValueError if scores are no longer what they
+        were when they were calibrated.
+        """
+        if self.witnessed.any():
+            witness.verify(self.of_witnesses(), self.witnessed, self.score_names)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(CHUNK, *self.event_shape, generator=generator)
+        x[::2] = x[::2] * (torch.rand(len(x[::2]), 1, 1, 1, generator=generator))
+        x = self.grid.values(self.grid.levels(x))
+        alone = concat([self.columns(row) for row in x.split(1)])
+        for size in range(2, CHUNK + 1):
+            together = self.columns(x[:size])
+            if any(not torch.equal(together[name], alone[name][:size]) for name in alone):
+                self.chunk = 1
+                return
+        self.chunk = CHUNK
+
+    def columns(self, x: Tensor) -> Rows:
+        """What the parts say, by part.column. Shapes: x (B, C, H, W)."""
+        seed = torch.zeros(len(x), dtype=torch.int64)
+        return {
+            f"{name}.{column}": values
+            for name, operations in self.programs.items()
+            for operation in operations
+            for column, values in run(
+                operation, {"seed": seed, "x": x}, operation.default_params
+            ).items()
+        }
+
+    def raw_scores(self, columns: Rows, references: Tensor | None = None) -> Tensor:
+        """Of the components, each in its unit. Shapes: -> (B, J) float64."""
+        found, start = [], 0
+        fitted = self.references if references is None else references
+        for component in self.components:
+            reference = fitted[start : start + component.num_references]
+            start += component.num_references
+            score = SCORES[component.score]
+            rows = self.rows_of(component, columns)
+            found.append(score.compute(rows, reference).double())
+        return torch.stack(found, 1)
+
+    def rows_of(self, component: Component, columns: Rows) -> Rows:
+        """The columns of a component's score, by the names that the score knows."""
+        score = SCORES[component.score]
+        rows = {c: columns[f"{component.part}.{c}"] for c in score.columns}
+        if component.background:
+            for column in score.columns:
+                rows[f"background_{column}"] = columns[f"{component.background}.{column}"]
+        return rows
+
+    def of_witnesses(self) -> Tensor:
+        """z-values of images that are always the same. -> (4, J) float64."""
+        x = self.grid.values(self.grid.levels(witness.witnesses(self.event_shape)))
+        alone = concat([self.columns(row) for row in x.split(1)])
+        return self.z_values(self.raw_scores(alone))
+
+    def z_values(self, scores: Tensor) -> Tensor:
+        """Shapes: (B, J) -> (B, J) float64."""
+        pairs = zip(scores.unbind(1), self.knots, strict=True)
+        return torch.stack([z_value(s, k, self.config.num_fitted) for s, k in pairs], 1)
+
+    def fit_knots(self, scores: Tensor) -> None:
+        """Set what z-values are measured by. Shapes: raw scores (N, J) of `num_fitted` images."""
+        assert len(scores) == self.config.num_fitted, "the config says how many are fitted"
+        knots = [fit_knots(column, self.config.num_knots) for column in scores.unbind(1)]
+        self.knots.copy_(torch.stack(knots))
+
+    def _needed(self, name: str) -> list[Operation[Any]]:
+        """Those that are run here, and the one that says the class."""
+        own = [self.part(name).operations()["classify"]] if name == self.config.classifier else []
+        return [*self.programs[name], *own]
+
+    def programs_of(self, name: str) -> list[Operation[Any]]:
+        """As few operations as give all columns that the components want of a part."""
+        operations = self.part(name).operations()
+        wanted = [(operations[s.operation], set(s.columns)) for s in self._scores_of(name)]
+        if name == self.config.classifier:
+            wanted.append((operations["classify"], {"logits"}))
+        kept: list[Operation[Any]] = []
+        for operation, columns in sorted(wanted, key=lambda pair: -len(pair[0].outputs)):
+            if not any(columns <= set(other.outputs) for other in kept):
+                kept.append(operation)
+        return kept
+
+    def _scores_of(self, name: str) -> Iterator[Score]:
+        for component in self.components:
+            if name in (component.part, component.background):
+                yield SCORES[component.score]
+
+    def _check(self) -> None:
+        for component in self.components:
+            if component.score not in SCORES or component.score == "screen":
+                raise ValueError(f"score {component.score!r}: accepted are {', '.join(SCORES)}")
+            score = SCORES[component.score]
+            if score.needs_background != bool(component.background):
+                raise ValueError(f"score {component.score}: a background is missing or too much")
+            for name in filter(None, (component.part, component.background)):
+                if name not in self.parts:
+                    raise ValueError(f"part {name!r}: accepted are {', '.join(self.parts)}")
+                if score.operation not in self.part(name).operations():
+                    raise ValueError(f"part {name} has no operation {score.operation}")
+        for name in self.parts:
+            if self.part(name).event_shape != self.event_shape:
+                raise ValueError(f"part {name} is about events of {self.part(name).event_shape}")
+        if self.config.classifier and self.config.classifier not in self.parts:
+            raise ValueError(f"classifier {self.config.classifier!r} is no part")
