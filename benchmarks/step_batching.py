@@ -24,8 +24,8 @@ from models.core.contract.model import Servable
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation
 from models.ddpm import Model
-from service.engine import Engine
-from service.tickets import LaneKey, Observer, Ticket
+from service.engine.engine import Engine
+from service.engine.ticket import LaneKey, Observer, Ticket
 from training.recipes.ddpm_fashion_mnist import RECIPE
 
 ROOT = Path(__file__).parents[1]

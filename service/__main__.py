@@ -10,8 +10,8 @@ import uvicorn
 
 from service.app import create_app
 from service.logs import configure
+from service.service import Service
 from service.settings import Settings
-from service.state import Service
 
 
 class DrainingServer(uvicorn.Server):

@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
-from service import routes, routes_compression, routes_drift, routes_info, routes_latents
 from service.errors import (
     ClientGone,
     InvalidRequest,
@@ -22,10 +21,15 @@ from service.errors import (
     PayloadTooLarge,
     ServiceError,
 )
-from service.observe import Observe, exchange_of
+from service.http.middleware import Observe, exchange_of
 from service.openapi import describe
+from service.routes import compression as routes_compression
+from service.routes import discovery as routes_info
+from service.routes import drift as routes_drift
+from service.routes import latents as routes_latents
+from service.routes import scores as routes
+from service.service import Service
 from service.settings import Settings
-from service.state import Service
 
 PROBLEM_JSON = "application/problem+json"
 _BY_STATUS: dict[int, type[ServiceError]] = {

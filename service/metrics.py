@@ -9,8 +9,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.tickets import LaneKey, Ticket
-from service.worker import Watch
+from service.engine.ticket import LaneKey, Ticket
+from service.engine.worker import Watch
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Times of creation would double the page.

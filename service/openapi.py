@@ -5,11 +5,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.answers import Problem
-from service.bodies import JSON, MULTIPART, NPY, PICTURES, STREAM
-from service.events import EVENTS
-from service.samples import ANIMATIONS, NPZ, PNG, ZIP
-from service.schemas import (
+from service.http.body import JSON, MULTIPART, NPY, PICTURES, STREAM
+from service.http.forms.event_stream import EVENTS
+from service.http.forms.samples import ANIMATIONS, NPZ, PNG, ZIP
+from service.schema.answers import Problem
+from service.schema.requests import (
     ClassifyRequest,
     CompressRequest,
     DecodeRequest,

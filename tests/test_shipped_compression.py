@@ -13,8 +13,8 @@ from PIL import Image
 
 from models.core.bundle.bundle import load
 from service.app import create_app
+from service.media.stream import unpack
 from service.settings import Settings
-from service.streams import unpack
 from training.data import load_test
 
 ROOT = Path(__file__).parents[1]

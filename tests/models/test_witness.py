@@ -11,7 +11,7 @@ from models.core.bundle.bundle import Bundle
 from models.core.derived import png_length as codec_length
 from models.core.ood import of_denoiser as diffusion_scores
 from models.core.screen.self_test import verify, witnesses
-from service.store import shelve
+from service.catalog.catalog import shelve
 from tests.models.screens import as_bundle, pictures, tiny_screen
 from training.screens import recalibrated, served
 

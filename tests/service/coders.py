@@ -14,7 +14,7 @@ from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
-from service.discrete import pixels_of
+from service.media.grid import pixels_of
 from tests.models.tiny import events_of, random_model
 
 CODERS: dict[str, tuple[str, dict[str, Any]]] = {

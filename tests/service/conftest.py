@@ -18,8 +18,8 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.operation import run
 from service.app import create_app
 from service.logs import configure
+from service.service import Service
 from service.settings import Settings
-from service.state import Service
 from tests.service.coders import save_coders
 from tests.service.flows import AUTOENCODERS, save_flows
 from tests.service.models import images, inputs, tiny_model

@@ -9,8 +9,8 @@ from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation, Rows, num_rows
-from service.engine import Engine
-from service.tickets import LaneKey, Ticket
+from service.engine.engine import Engine
+from service.engine.ticket import LaneKey, Ticket
 
 
 def tiny_model(name: str, seed: int = 0, log_z: float | None = None) -> GenerativeModel:

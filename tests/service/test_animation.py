@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from models.core.contract.likelihood import quantise
-from service.animation import HOLD_MS, MAX_FRAMES, Film
+from service.engine.ticket import LaneKey, Ticket
 from service.errors import Overloaded, TooManyRows
-from service.images import grid
+from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film
+from service.media.decode import grid
+from service.service import Service
 from service.settings import Settings
-from service.state import Service
-from service.tickets import LaneKey, Ticket
 from tests.service.conftest import LONG, Client, play, running, service_of, until
 from tests.service.models import inputs
 from tests.service.reference import JEM

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from models.core.contract.grid import Grid
 from models.core.contract.likelihood import to_unit
-from service.arrays import Form, from_lists, from_npy, unit
 from service.errors import InvalidArray
+from service.media.arrays import Form, from_lists, from_npy, unit
 from tests.service.pictures import npy
 
 SHAPE = (1, 2, 3)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.errors import ServiceError
-from service.routes_info import PROBLEMS
+from service.routes.discovery import PROBLEMS
 from tests.service.conftest import Client
 from tests.service.pictures import bomb, file, npy, png
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from models.core.coding.codec import SEGMENT, backend_id
 from models.core.contract.operation import run
-from service import answers
-from service.streams import IMAGES_PER_SEGMENT, unpack
+from service.media.stream import IMAGES_PER_SEGMENT, unpack
+from service.schema import answers
 from tests.service.coders import CODERS, PICTURES, coder, events, pixels
 from tests.service.conftest import Client
 from tests.service.pictures import file, npy

@@ -214,7 +214,7 @@ def test_a_large_stream_is_read_like_a_small_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        monkeypatch.setattr("service.routes_compression._LARGE_BYTES", 10)
+        monkeypatch.setattr("service.routes.compression._LARGE_BYTES", 10)
         async with serving(folder) as client:
             assert await there_and_back(client, "colour", 20, seed=1) == 0
             assert await broken(client, "colour", seed=1) == 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.core.coding.codec import backend_id
-from service.streams import unpack
+from service.media.stream import unpack
 from tests.service.coders import CODERS, PICTURES, events, pixels
 from tests.service.conftest import Client
 from tests.service.pictures import file, npy

@@ -6,8 +6,8 @@ import torch
 
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.grid import Grid
-from service.arrays import unit
-from service.discrete import discretised, on_grid
+from service.media.arrays import unit
+from service.media.grid import discretised, on_grid
 from tests.service.models import images
 
 SHAPE = (1, 4, 4)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.core.contract.operation import Operation, Rows, concat, run
-from service.engine import Engine
-from service.tickets import LaneKey, Observer, Ticket
+from service.engine.engine import Engine
+from service.engine.ticket import LaneKey, Observer, Ticket
 from tests.service.models import (
     Count,
     CountParams,

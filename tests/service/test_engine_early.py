@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from models.core.contract.operation import Rows, run
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.ticket import LaneKey, Observer, Ticket
 from service.errors import StepFailed
-from service.tickets import LaneKey, Observer, Ticket
 from tests.service.models import Count, CountParams, ask, count_engine, inputs, run_dry
 
 MANY = CountParams(100)

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.operation import Rows
-from service.engine import Engine
-from service.tickets import LaneKey, Ticket, Viewer
+from service.engine.engine import Engine
+from service.engine.ticket import LaneKey, Ticket, Viewer
 from tests.models.cases import CASES, Case, title
 from tests.service.models import Count, CountParams, count_engine, inputs, run_dry
 

@@ -11,8 +11,9 @@ import torch
 
 from models.core.contract.likelihood import quantise
 from models.core.contract.operation import Rows
-from service import answers, events
-from service.images import grid
+from service.http.forms import event_stream as events
+from service.media.decode import grid
+from service.schema import answers
 from service.settings import Settings
 from tests.service.conftest import Client, play, running, service_of, until
 from tests.service.flows import flow
@@ -131,7 +132,7 @@ def test_an_unexpected_error_is_told_and_logged(
 ) -> None:
     async def story() -> None:
         async with running(settings) as client:
-            monkeypatch.setattr("service.samples.reply", None)
+            monkeypatch.setattr("service.http.forms.samples.reply", None)
             sent: list[dict[str, Any]] = []
             never = asyncio.Event()
             await raw_post(client, "/sample", b"{}", JSON_AND_EVENTS, never, sent)

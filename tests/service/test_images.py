@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
-from service import images
 from service.errors import InvalidImage, PayloadTooLarge, ServiceError
-from service.images import Decoded, Decoder
+from service.media import decode as images
+from service.media.decode import Decoded, Decoder
 from tests.service.pictures import bomb, deep_png, file, pixels, png
 
 GREY = Preprocessing(height=8, width=8)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.core.contract.likelihood import quantise
 from models.core.flow.programs import FlowEncodeParams
-from service import answers
+from service.schema import answers
 from tests.models.tiny import events_of, latents_of
 from tests.service.conftest import Client
 from tests.service.flows import alone, flow

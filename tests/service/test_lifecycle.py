@@ -130,7 +130,7 @@ def test_an_unexpected_error_is_a_problem_too(
 ) -> None:
     async def story() -> None:
         async with running(settings) as client:
-            monkeypatch.setattr("service.results.energies", None)
+            monkeypatch.setattr("service.results.results.energies", None)
             response = await client.post("/energy", content=png(), headers=PNG_HEADERS)
             assert response.status_code == 500
             assert response.json()["type"] == "/problems/internal"

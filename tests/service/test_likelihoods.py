@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
 from models.core.flow.programs import FlowLogLikelihoodParams
-from service import answers
-from service.results import nested
+from service.results.results import nested
+from service.schema import answers
 from tests.models.tiny import events_of
 from tests.service.conftest import Client
 from tests.service.flows import CONFIGS, FEATURES, alone, flow, shared

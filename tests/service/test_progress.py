@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from models.core.contract.likelihood import quantise
-from service.events import MAX_IMAGES, Progress
-from service.images import grid
-from service.tickets import LaneKey, Ticket
+from service.engine.ticket import LaneKey, Ticket
+from service.http.forms.event_stream import MAX_IMAGES, Progress
+from service.media.decode import grid
 from tests.service.conftest import play
 from tests.service.streaming import picture
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from models.core.bundle.bundle import save
 from service.app import create_app
+from service.service import Service
 from service.settings import Settings
-from service.state import Service
 from tests.service.conftest import (
     LONG,
     PNG_HEADERS,

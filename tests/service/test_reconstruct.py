@@ -11,8 +11,8 @@ from PIL import Image
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.likelihood import quantise
 from models.core.contract.operation import Rows
-from service import answers
-from service.discrete import discretised
+from service.media.grid import discretised
+from service.schema import answers
 from tests.models.tiny import events_of
 from tests.service.conftest import Client
 from tests.service.flows import alone, flow

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.core.contract.operation import run
-from service import answers
+from service.schema import answers
 from tests.service.conftest import Client
 from tests.service.models import inputs
 from tests.service.pictures import png

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from pydantic import BaseModel
 
-from service import answers, answers_screen
+from service.schema import answers
+from service.schema import screening as answers_screen
 from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client
 from tests.service.models import images
 from tests.service.pictures import deep_png, file, npy, pixels, png

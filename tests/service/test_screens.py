@@ -9,7 +9,7 @@ import torch
 from models.core.calibration.group import group_test
 from models.core.calibration.pac import pac_rank, rate_bound
 from models.core.contract.operation import Rows, run
-from service.store import Served
+from service.catalog.catalog import Served
 from tests.service.conftest import CLASS_NAMES, Client
 from tests.service.screens import NUM, SCREENED, X
 

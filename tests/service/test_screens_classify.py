@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.store import Served, Store
+from service.catalog.catalog import Served, Store
 from tests.service.conftest import PNG_HEADERS, Client
 from tests.service.pictures import png
 from tests.service.screens import X

@@ -10,9 +10,10 @@ from models.core.bundle.bundle import Bundle, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.graph import OnnxFunction
 from models.core.contract.operation import run
-from service import backends, costs
+from service.catalog import row_cost as costs
+from service.catalog import runtimes as backends
+from service.catalog.catalog import Store, fill, shelve
 from service.errors import UnknownModel, UnsupportedOperation
-from service.store import Store, fill, shelve
 from tests.service.conftest import make_bundle
 from tests.service.flows import save_flows
 from tests.service.models import Count, images, inputs, tiny_model
@@ -45,7 +46,7 @@ def test_what_a_screen_was_calibrated_with_serves_it(monkeypatch: pytest.MonkeyP
         wishes.append(wish)
         return {}
 
-    monkeypatch.setattr("service.store.choose", choose)
+    monkeypatch.setattr("service.catalog.catalog.choose", choose)
     bundle = make_screen("screen_tiny")
     for wish in ("auto", "torch", "onnx"):
         shelve(bundle, wish)
@@ -157,7 +158,7 @@ def test_a_graph_that_disagrees_or_is_unknown_is_refused(exported: Bundle) -> No
 
 def test_costly_rows_make_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(0.04 * tick for tick in range(10_000))
-    monkeypatch.setattr("service.costs.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("service.catalog.row_cost.time.perf_counter", lambda: next(clock))
     served = shelve(make_bundle("jem", "jem", tiny_model("jem")))
     # 40 ms between any two looks at the clock: 5 for each of the 8 rows, with graphs or without.
     assert served.row_ms == pytest.approx(dict.fromkeys(served.operations, 5.0))
@@ -174,7 +175,7 @@ def test_a_step_is_timed_with_rows_that_it_takes() -> None:
 
 def test_a_row_that_takes_long_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(0.3 * tick for tick in range(10))
-    monkeypatch.setattr("service.costs.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("service.catalog.row_cost.time.perf_counter", lambda: next(clock))
     operation = Count()
     found = costs.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0])
     assert found == pytest.approx(300)

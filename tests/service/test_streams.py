@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from service import streams
 from service.errors import DamagedStream, NotAStream, TooManyRows, UnknownStreamFormat
-from service.streams import FORMAT, IMAGES_PER_SEGMENT, MAGIC, Stream, num_segments, unpack
+from service.media import stream as streams
+from service.media.stream import FORMAT, IMAGES_PER_SEGMENT, MAGIC, Stream, num_segments, unpack
 
 SOUND = Stream(
     model="pixelcnn_digits",

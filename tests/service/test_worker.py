@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from service.engine.ticket import LaneKey, Ticket
+from service.engine.worker import Answer, Watch, Worker
 from service.errors import Overloaded, ShuttingDown, StepFailed, TooManyRows
-from service.tickets import LaneKey, Ticket
-from service.worker import Answer, Watch, Worker
 from tests.service.models import Count, CountParams, inputs
 
 LANE = LaneKey("m", "count")

@@ -1,0 +1,1 @@
+"""Bundles on the shelf: found, built, checked, timed, looked up."""

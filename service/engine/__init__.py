@@ -1,0 +1,4 @@
+"""Tickets, lanes, the engine, the worker.
+
+No HTTP, no pydantic, no bundle.
+"""

@@ -1,0 +1,202 @@
+"""HTTP bodies: in which of the accepted forms a request came, and which form its answer takes."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from service.errors import (
+    BodyTimeout,
+    InvalidImage,
+    InvalidRequest,
+    MalformedBody,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
+from service.schema.requests import Request as Fields
+from service.settings import Settings
+
+NPY, JSON, MULTIPART = "application/x-npy", "application/json", "multipart/form-data"
+STREAM = "application/x-likely"
+PICTURES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "application/octet-stream",
+)
+F = TypeVar("F", bound=Fields)
+_LARGE_BYTES = 2**20
+"""Bodies beyond this are parsed in a thread."""
+
+
+@dataclass
+class Body:
+    """A request before validation: what it says and what it brings."""
+
+    json: dict[str, Any] | None = None
+    """Fields that have types."""
+    text: dict[str, Any] = field(default_factory=dict)
+    """Fields of the query and of forms."""
+    images: list[bytes] = field(default_factory=list)
+    lists: list[Any] | None = None
+    npy: bytes | None = None
+    stream: bytes | None = None
+
+    def parse(self, schema: type[F]) -> F:
+        """The fields, validated. Text fields that the schema does not name are params."""
+        accepted = f"accepted are {', '.join(schema.model_fields)}"
+        known = {n: v for n, v in self.text.items() if n in schema.model_fields and n != "params"}
+        if rest := {n: v for n, v in self.text.items() if n not in known}:
+            known |= {"params": rest} if "params" in schema.model_fields else rest
+        try:
+            request = schema.model_validate(known)
+            if self.json is not None:
+                text = request.model_dump(exclude_unset=True)
+                if twice := set(text) & set(self.json):
+                    raise InvalidRequest(f"{', '.join(sorted(twice))}: in the query and the body")
+                request = schema.model_validate({**self.json, **text}, strict=True)
+        except ValidationError as error:
+            raise invalid(error, accepted) from error
+        if request.pictures is not None:
+            self.images = [_from_base64(text, i) for i, text in enumerate(request.pictures)]
+        self.lists = request.lists
+        if bool(self.images) + (self.lists is not None) + (self.npy is not None) > 1:
+            raise InvalidRequest("two kinds of input: accepted are images or one array, not both")
+        return request
+
+
+def invalid(error: ValidationError, accepted: str) -> InvalidRequest:
+    """A validation error of pydantic in our form."""
+    errors = [
+        {"field": ".".join(str(part) for part in e["loc"]) or "body", "detail": e["msg"]}
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    text = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5])
+    return InvalidRequest(f"{text} ({accepted})", errors)
+
+
+async def read(request: Request, accepted: Sequence[str], settings: Settings) -> Body:
+    """The body in whichever of the accepted forms, and the query's fields with it.
+
+    Raises UnsupportedMediaType, MalformedBody or BodyTimeout.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in accepted:
+        raise UnsupportedMediaType(
+            f"content type {kind or 'missing'!r}: accepted are {', '.join(accepted)}"
+        )
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            body = await _form(request, settings) if kind == MULTIPART else None
+            data = b"" if body else await request.body()
+    except TimeoutError as error:
+        raise BodyTimeout(f"accepted are {settings.body_timeout_s:g} s for the body") from error
+    if body is None:
+        if not data:
+            raise MalformedBody(f"the body is empty: accepted is {kind}")
+        body = await _json(data) if kind == JSON else Body()
+        if kind == NPY:
+            body.npy = data
+        elif kind == STREAM:
+            body.stream = data
+        elif kind != JSON:
+            body.images = [data]
+    for name, value in request.query_params.multi_items():
+        if name in body.text:
+            raise InvalidRequest(f"{name} is given twice")
+        body.text[name] = value
+    return body
+
+
+async def _json(data: bytes) -> Body:
+    parse = partial(from_json, data, allow_inf_nan=False)
+    try:
+        fields = parse() if len(data) < _LARGE_BYTES else await asyncio.to_thread(parse)
+    except ValueError as error:
+        raise MalformedBody(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise MalformedBody("the JSON body is not an object")
+    return Body(json=fields)
+
+
+async def _form(request: Request, settings: Settings) -> Body:
+    body = Body()
+    try:
+        # One more than accepted, so that the refusal comes from us and says the limit.
+        form = await request.form(max_files=settings.max_images + 1, max_fields=100)
+    except HTTPException as error:
+        raise MalformedBody(f"not multipart/form-data: {error.detail}") from error
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) and name in ("files", "file"):
+                body.images.append(await value.read())
+            elif isinstance(value, UploadFile) or name in ("files", "file"):
+                raise InvalidRequest(f"{name}: accepted are files named files, and text fields")
+            elif name in body.text:
+                raise InvalidRequest(f"{name} is given twice")
+            else:
+                body.text[name] = value
+    finally:
+        await form.close()
+    return body
+
+
+def _from_base64(text: str, index: int) -> bytes:
+    """Plain base64 or a data: URL. Raises InvalidImage."""
+    head, comma, tail = text.partition(",")
+    if text.startswith("data:"):
+        if not comma or not head.endswith(";base64"):
+            raise InvalidImage("accepted are data: URLs in base64", index)
+        text = tail
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage(f"not base64: {error}", index) from error
+
+
+def preferred(request: Request, offers: Sequence[str]) -> str:
+    """The offered content type that the client likes best; the first one if it does not care.
+
+    Raises NotAcceptable, naming the offers.
+    """
+    accept = request.headers.get("accept", "*/*")
+    if accept == "*/*":
+        return offers[0]
+    ranges = [_range(part) for part in accept.split(",") if part.strip()]
+    best = max(offers, key=lambda offer: _quality(offer, ranges))
+    if _quality(best, ranges) <= 0:
+        raise NotAcceptable(f"accept {accept!r}: offered are {', '.join(offers)}")
+    return best
+
+
+def _range(part: str) -> tuple[str, float]:
+    """One entry of an Accept header: media range and quality (RFC 9110, section 12.5.1)."""
+    media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return media, float(parameter[2:])
+            except ValueError:
+                return media, 0.0
+    return media, 1.0
+
+
+def _quality(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """The quality of the most specific range that matches, 0 if none does."""
+    for pattern in (offer, offer.partition("/")[0] + "/*", "*/*"):
+        for media, quality in ranges:
+            if media == pattern:
+                return quality
+    return 0.0

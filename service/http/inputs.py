@@ -1,0 +1,194 @@
+"""From a validated request to an operation's inputs: events or latents, labels and params."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from models.core.contract.noise import row_seeds
+from models.core.contract.operation import Operation, Rows
+from service.catalog.catalog import Served
+from service.errors import InvalidRequest, TooManyRows, UnsupportedOperation
+from service.http.body import Body, invalid
+from service.media.arrays import Form, from_lists, from_npy, unit
+from service.media.decode import Decoder
+from service.media.grid import discretised, on_grid
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+_LARGE_BYTES = 2**20
+"""Arrays beyond this are converted in a thread."""
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """What a request brings, in the form that the model takes."""
+
+    columns: Rows
+    """x (B, *event_shape) or z (B, *latent_shape), float32."""
+    converted: list[list[str]]
+    """Per row: what was changed to make it fit."""
+
+    @property
+    def num(self) -> int:
+        """How many rows there are."""
+        return len(self.converted)
+
+
+async def events(body: Body, served: Served, decoder: Decoder, max_rows: int) -> Uploads | None:
+    """The images or arrays of a request, None if there are none. Raises what is wrong."""
+    if body.images:
+        return await _pictures(body.images, served, decoder, max_rows)
+    model = served.model
+    x = await _array(body, Form(model.event_shape, grid=model.grid), max_rows)
+    if x is None:
+        return None
+    return await _on_grid_of(served, x)
+
+
+async def events_again(
+    body: Body, uploads: Uploads, served: Served, other: Served, decoder: Decoder, max_rows: int
+) -> Uploads:
+    """The events of a request about one model, in the form of another of the same event shape.
+
+    Raises what is wrong with them for the other one.
+    """
+    if served.takes_images and served.preprocessing == other.preprocessing:
+        if other.model.grid in (None, served.model.grid):
+            return uploads
+        return await _on_grid_of(other, uploads.columns["x"].numpy())
+    found = await events(body, other, decoder, max_rows)
+    assert found is not None
+    return found
+
+
+async def _on_grid_of(served: Served, x: np.ndarray) -> Uploads:
+    """Rows of an array as events of a model."""
+    notes: list[list[str]] = [[] for _ in x]
+    if served.model.grid is not None:
+        work = partial(discretised, x, served.model.grid, served.preprocessing)
+        x, notes = work() if x.nbytes <= _LARGE_BYTES else await asyncio.to_thread(work)
+    return Uploads({"x": torch.from_numpy(x)}, notes)
+
+
+async def latents(body: Body, served: Served, _: Decoder, max_rows: int) -> Uploads | None:
+    """The latents of a request, None if there are none. Raises what is wrong with them."""
+    shape = served.model.latent_shape
+    if shape is None:
+        raise UnsupportedOperation(f"model {served.bundle.name} has no latents")
+    z = await _array(body, Form(shape, "latent"), max_rows)
+    return None if z is None else Uploads({"z": torch.from_numpy(z)}, [[] for _ in z])
+
+
+async def _array(body: Body, form: Form, max_rows: int) -> np.ndarray | None:
+    """The lists or the npy file of a request as float32 rows; large ones in a thread."""
+    if body.lists is not None:
+        _check_num(len(body.lists), f"{form.noun}s", max_rows)
+        return await asyncio.to_thread(from_lists, body.lists, form)
+    if body.npy is None:
+        return None
+    work = partial(from_npy, body.npy, form)
+    array = work() if len(body.npy) <= _LARGE_BYTES else await asyncio.to_thread(work)
+    _check_num(len(array), f"{form.noun}s", max_rows)
+    return array
+
+
+async def _pictures(
+    images: list[bytes], served: Served, decoder: Decoder, max_rows: int
+) -> Uploads:
+    _check_num(len(images), "images", max_rows)
+    form, grid = served.preprocessing, served.model.grid
+    if form is None:
+        raise UnsupportedOperation(
+            f"model {served.bundle.name} is about vectors of shape {served.model.event_shape}: "
+            "accepted are instances and npy arrays"
+        )
+    if len(images) == 1:
+        decoded = [await decoder.decode(images[0], 0, form)]
+    else:
+        decoded = await asyncio.gather(
+            *(decoder.decode(data, i, form) for i, data in enumerate(images))
+        )
+    x = unit(np.stack([image.pixels for image in decoded]))
+    x = x if grid is None else on_grid(x, grid)
+    return Uploads({"x": torch.from_numpy(x)}, [list(image.notes) for image in decoded])
+
+
+def _check_num(num: int, what: str, max_rows: int) -> None:
+    if num > max_rows:
+        raise TooManyRows(f"{num} {what}: accepted are at most {max_rows}")
+
+
+def rows(
+    served: Served,
+    operation: Operation[Any],
+    seed: int,
+    num: int,
+    uploads: Uploads | None = None,
+    label: int = -1,
+) -> Rows:
+    """The input columns of an operation; one upload serves all rows. Label -1 stands for none."""
+    # An operation that shares the seed tells its rows apart by their events.
+    shared = torch.from_numpy(np.full(num, seed, dtype=np.int64))
+    columns = {"seed": shared if operation.shares_seed else row_seeds(seed, num)}
+    for name, column in (uploads.columns if uploads else {}).items():
+        columns[name] = column if len(column) == num else column.expand(num, *column.shape[1:])
+    if operation.takes_label and served.model.num_classes:
+        columns["label"] = torch.from_numpy(np.full(num, label))
+    return columns
+
+
+def class_index(label: int | str | None, served: Served, operation: Operation[Any]) -> int:
+    """The index of a class given by name or index, -1 for none. Raises InvalidRequest."""
+    if label is None:
+        return -1
+    names = served.class_names
+    if not names or not operation.takes_label:
+        raise InvalidRequest(f"label {label!r}: model {served.bundle.name} takes no label here")
+    if label in names:
+        return names.index(str(label))
+    if isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10:
+        label = int(label)
+    if isinstance(label, int) and label < len(names):
+        return label
+    raise InvalidRequest(
+        f"label {label!r}: accepted are 0 to {len(names) - 1}, or one of {', '.join(names)}"
+    )
+
+
+def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any:
+    """The operation's defaults, changed where the request says so. Raises InvalidRequest."""
+    defaults = operation.default_params
+    if not given:
+        return defaults
+    names = asdict(defaults)
+    accepted = f"accepted params are {', '.join(names) or 'none'}"
+    if unknown := sorted(set(given) - set(names)):
+        raise InvalidRequest(
+            f"unknown {', '.join(unknown)} ({accepted})",
+            [{"field": f"params.{name}", "detail": "unknown"} for name in unknown],
+        )
+    try:
+        params = _adapter(operation.Params).validate_python({**names, **given})
+    except ValidationError as error:
+        raise invalid(error, accepted) from error
+    for name, value in asdict(params).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(f"params.{name}: accepted are finite numbers")
+    return params
+
+
+def params_schema(operation: Operation[Any]) -> dict[str, Any]:
+    """The JSON schema of an operation's params."""
+    return _adapter(operation.Params).json_schema()
+
+
+def _adapter(params: type[Any]) -> TypeAdapter[Any]:
+    if params not in _ADAPTERS:
+        _ADAPTERS[params] = TypeAdapter(params)
+    return _ADAPTERS[params]

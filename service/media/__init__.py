@@ -1,0 +1,4 @@
+"""Bytes to arrays and back: pictures, npy, the stream format.
+
+No HTTP.
+"""

@@ -1,0 +1,4 @@
+"""From result columns to what an answer says: numbers, screening, drift.
+
+No HTTP.
+"""

@@ -1,0 +1,1 @@
+"""One file a group of endpoints: read, submit, wait, reply."""
