@@ -21,8 +21,8 @@ from models.core.coding.codec import SEGMENT
 from models.core.contract.likelihood import bits_per_dim
 from models.core.contract.model import Servable
 from models.core.contract.operation import NoParams, Operation, Rows, concat, num_rows, run
-from training.calibrate import columns
-from training.data import load_test
+from training.data.splits import load_test
+from training.measure.calibrate import columns
 
 ROOT = Path(__file__).parents[1]
 PAGE, PLOT = ROOT / "docs" / "compression.md", ROOT / "docs" / "compression.png"

@@ -15,7 +15,7 @@ from models.core.calibration.martingale import Martingale
 from models.core.calibration.online_conformal import OnlineRanks
 from models.core.calibration.rule import Rule
 from models.core.contract.operation import Rows
-from training.screens import screened, served
+from training.pipeline.make_screen import screened, served
 
 ROOT = Path(__file__).parents[1]
 _REPEATS = 200

@@ -15,7 +15,7 @@ from models.core.bundle.bundle import load
 from service.app import create_app
 from service.media.stream import unpack
 from service.settings import Settings
-from training.data import load_test
+from training.data.splits import load_test
 
 ROOT = Path(__file__).parents[1]
 NUM_IMAGES = 17

@@ -15,7 +15,7 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.likelihood import DiffusionLogLikelihoodParams
-from training.calibrate import columns_at
+from training.measure.calibrate import columns_at
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = {

@@ -10,7 +10,7 @@ from torch import Tensor
 from models import idf
 from models.core.bundle.bundle import load
 from models.core.contract.operation import run
-from training.data import load_test
+from training.data.splits import load_test
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = {"mnist": "mnist_test_500.npz", "fashion-mnist": "fashion-mnist_test_1000.npz"}

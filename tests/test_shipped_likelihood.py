@@ -16,8 +16,8 @@ from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import Servable
 from models.core.diffusion.density import DiffusionModel
 from models.core.ood.register import SCORES
-from training.calibrate import columns, scores
-from training.data import load_test
+from training.data.splits import load_test
+from training.measure.calibrate import columns, scores
 
 ROOT = Path(__file__).parents[1]
 ALPHA = 0.05

@@ -14,7 +14,7 @@ from models.core.bundle.bundle import Bundle, load
 from models.core.contract.operation import Rows
 from models.core.screen.model import Screen
 from tests.models.cases import rows_at
-from training.screens import screened, served
+from training.pipeline.make_screen import screened, served
 
 ROOT = Path(__file__).parents[1]
 SCREENS = [path for path in sorted((ROOT / "bundles").iterdir()) if path.name.startswith("screen_")]

@@ -11,17 +11,17 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from training.cli_calibrate import calibrate
-from training.cli_evaluate_ood import evaluate_ood
-from training.cli_evaluate_seeds import evaluate_seeds
-from training.cli_screen import screen
-from training.data import DataError
-from training.make import make
-from training.recipe import recipe as find
-from training.recipe import recipes
-from training.screen_recipe import ScreenRecipe, screen_recipe, screen_recipes
-from training.screens import make_screen
-from training.trainer import Diverged
+from training.cli.calibrate import calibrate
+from training.cli.evaluate_ood import evaluate_ood
+from training.cli.evaluate_seeds import evaluate_seeds
+from training.cli.screen import screen
+from training.data.splits import DataError
+from training.fit.recipe import recipe as find
+from training.fit.recipe import recipes
+from training.fit.trainer import Diverged
+from training.pipeline.make import make
+from training.pipeline.make_screen import make_screen
+from training.pipeline.screen_recipe import ScreenRecipe, screen_recipe, screen_recipes
 
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")

@@ -14,8 +14,8 @@ from models.core.coding.codec import SEGMENT
 from models.core.contract.model import Servable
 from models.core.contract.operation import NoParams, Rows, run
 from tests.models.cases import in_company, rows_at
-from training.calibrate import columns
-from training.data import load_test
+from training.data.splits import load_test
+from training.measure.calibrate import columns
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = {"mnist": "mnist_test_500.npz", "fashion-mnist": "fashion-mnist_test_1000.npz"}

@@ -13,7 +13,7 @@ from models.core.ood import of_denoiser as diffusion_scores
 from models.core.screen.self_test import verify, witnesses
 from service.catalog.catalog import shelve
 from tests.models.screens import as_bundle, pictures, tiny_screen
-from training.screens import recalibrated, served
+from training.pipeline.make_screen import recalibrated, served
 
 
 def images(num: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.screen.config import Component, Config, Part
 from models.core.screen.model import Screen
 from tests.service.models import tiny_model
-from training.screens import recalibrated
+from training.pipeline.make_screen import recalibrated
 
 NUM = 199
 SCREENED = ("energy", "max_softmax")

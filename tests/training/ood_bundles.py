@@ -14,8 +14,8 @@ from models.core.calibration.conformal import Calibration
 from models.core.contract.operation import run
 from tests.models.bundles import small_bundle
 from tests.models.screens import tiny_screen
-from training.calibrate import calibrate
-from training.data import Dataset, as_events, load
+from training.data.splits import Dataset, as_events, load
+from training.measure.calibrate import calibrate
 
 FORM = Preprocessing(8, 8)
 

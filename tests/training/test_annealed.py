@@ -14,10 +14,10 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.latent.density import LatentModel
 from models.vae import Config
 from tests.models.tiny import events_of, random_model
-from training.annealed import Annealed
-from training.data import Split
-from training.objective import MeanLoss
-from training.validation import Validation
+from training.data.splits import Split
+from training.fit.annealed import Annealed
+from training.fit.objective import MeanLoss
+from training.fit.validation import Validation
 
 NUM = 8
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.batches import Batches, Steps, random
-from training.data import Split
+from training.data.batches import Batches, Steps, random
+from training.data.splits import Split
 
 
 def numbered(num: int) -> Split:

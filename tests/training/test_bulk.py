@@ -10,11 +10,11 @@ from PIL import Image
 
 from models.core.calibration.conformal import benjamini_hochberg
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
-from training.bulk import COLUMNS, screen_files, write_csv
-from training.cli_screen import summary
-from training.ood_folder import picture_of, pictures_below
-from training.ood_scores import Scorer
-from training.readers import DataError
+from training.cli.screen import summary
+from training.data.folder import picture_of, pictures_below
+from training.data.readers import DataError
+from training.ood.bulk import COLUMNS, screen_files, write_csv
+from training.ood.scorer import Scorer
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.ood.register import SCORES
 from tests.models.tiny import random_energy_model
-from training.calibrate import calibrate, columns, scores
-from training.data import Split
+from training.data.splits import Split
+from training.measure.calibrate import calibrate, columns, scores
 
 _OWN = [
     name

@@ -12,12 +12,12 @@ from typer.testing import CliRunner, Result
 from models.core.bundle.bundle import load, save
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
 from training import __main__ as main
-from training import ood_panel
-from training.ood_probes import PROBES
-from training.readers import DataError
-from training.recipe import Recipe
-from training.screen_recipe import ScreenRecipe
-from training.sources import File
+from training.data.readers import DataError
+from training.data.sources import File
+from training.fit.recipe import Recipe
+from training.ood import panel as ood_panel
+from training.ood.probes import PROBES
+from training.pipeline.screen_recipe import ScreenRecipe
 
 
 def call(*arguments: object) -> Result:

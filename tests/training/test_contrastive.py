@@ -12,7 +12,7 @@ from torch import Tensor
 from models.core.contract.likelihood import to_unit
 from models.core.energy.density import EnergyModel
 from tests.training.tiny import blobs, new_model
-from training.contrastive import Contrastive
+from training.fit.contrastive import Contrastive
 
 
 def objective(model: EnergyModel, *, seed: int = 0, num: int = 64, **settings: Any) -> Contrastive:

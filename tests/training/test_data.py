@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import SPLITS, load, load_test, split_rows
-from training.readers import DataError, Raw, raw_npz
-from training.sources import SOURCES, File, Source
+from training.data.readers import DataError, Raw, raw_npz
+from training.data.sources import SOURCES, File, Source
+from training.data.splits import SPLITS, load, load_test, split_rows
 
 
 def counted(num_rows: int, side: int = 12) -> np.ndarray:

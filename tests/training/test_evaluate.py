@@ -10,10 +10,12 @@ from torch import Tensor
 from models.core.calibration.conformal import Calibration, Reference
 from models.core.energy.density import EnergyConfig, EnergyModel
 from models.jem import Config, Model
-from training.batches import Batches
-from training.calibrate import all_scores
-from training.data import Split
-from training.evaluate import (
+from training.data.batches import Batches
+from training.data.splits import Split
+from training.measure.calibrate import all_scores
+from training.measure.classifier import Judge
+from training.measure.likelihood import likelihood
+from training.measure.test_split import (
     Panel,
     classification,
     conditional_samples,
@@ -21,8 +23,6 @@ from training.evaluate import (
     scored,
     screening,
 )
-from training.figures import likelihood
-from training.judge import Judge
 
 
 def grey(num: int, low: int, high: int, seed: int = 0) -> Split:

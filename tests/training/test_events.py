@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.data import SPLITS, as_events, load, load_test
-from training.readers import DataError
+from training.data.readers import DataError
+from training.data.splits import SPLITS, as_events, load, load_test
 
 
 def test_a_table_is_rows_of_numbers_with_names() -> None:

@@ -15,10 +15,10 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
 from models.core.contract.operation import Operation, Rows, num_rows
 from tests.training.tiny import LIGHTNING, blobs
-from training import fid
-from training.batches import Batches
-from training.fid import _BATCH, feature_fids, features, frechet_distance, samples
-from training.judge import Judge, train_judge
+from training.data.batches import Batches
+from training.measure import fid
+from training.measure.classifier import Judge, train_judge
+from training.measure.fid import _BATCH, feature_fids, features, frechet_distance, samples
 
 pytestmark = LIGHTNING
 

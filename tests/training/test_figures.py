@@ -10,8 +10,8 @@ from torch.distributions import Normal
 from models.core.contract.grid import Grid
 from models.core.flow.density import FlowConfig, FlowModel
 from models.core.transforms.transform import Flatten, Standardise
-from training.data import Split
-from training.figures import independent, inverse_error, likelihood
+from training.data.splits import Split
+from training.measure.likelihood import independent, inverse_error, likelihood
 
 
 def vectors(num: int, seed: int) -> Split:

@@ -13,8 +13,8 @@ from models.vae import Config, Model
 from tests.models.invertible import seeded
 from tests.models.tiny import random_model
 from tests.training.tiny import blobs
-from training.data import Split
-from training.latents import figures, pictures, usage
+from training.data.splits import Split
+from training.measure.latents import figures, pictures, usage
 
 SIDE = 8
 

@@ -16,11 +16,11 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.graph import OnnxFunction
 from tests.models.tiny import events
 from tests.training.tiny import LIGHTNING, small_recipe
-from training import data
 from training.__main__ import train
-from training.calibrate import columns, scores
-from training.make import _same_settings, make
-from training.recipe import Recipe
+from training.data import splits as data
+from training.fit.recipe import Recipe
+from training.measure.calibrate import columns, scores
+from training.pipeline.make import _same_settings, make
 
 pytestmark = LIGHTNING
 SCORED = ("energy_typicality", "energy")

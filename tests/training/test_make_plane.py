@@ -9,11 +9,11 @@ import torch
 from models.core.bundle.bundle import load
 from models.sylvester import Config
 from tests.training.tiny import LIGHTNING
-from training import plane
-from training.make import make
-from training.objective import MeanLoss
-from training.recipe import Recipe
-from training.reverse_kl import ReverseKL
+from training.fit.objective import MeanLoss
+from training.fit.recipe import Recipe
+from training.fit.reverse_kl import ReverseKL
+from training.measure import plane
+from training.pipeline.make import make
 
 pytestmark = LIGHTNING
 LOSSES: dict[str, dict[str, Any]] = {

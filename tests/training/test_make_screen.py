@@ -13,9 +13,11 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.graph import OnnxFunction
 from models.core.screen.config import Component
 from tests.training.tiny import LIGHTNING, new_model, small_recipe
-from training import data, screen_recipe, screens
-from training.screen_recipe import ScreenRecipe
-from training.screens import halves, make_screen, screened, served
+from training.data import splits as data
+from training.pipeline import make_screen as screens
+from training.pipeline import screen_recipe
+from training.pipeline.make_screen import halves, make_screen, screened, served
+from training.pipeline.screen_recipe import ScreenRecipe
 
 pytestmark = LIGHTNING
 SMALL = ScreenRecipe(

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.training.ood_bundles import plain_bundle, write_pictures
-from training import ood_panel
-from training.ood_evaluate import evaluate
-from training.ood_evaluation import Rate
-from training.ood_sections import guarantee
-from training.readers import DataError
-from training.sources import File
+from training.data.readers import DataError
+from training.data.sources import File
+from training.ood import panel as ood_panel
+from training.ood.evaluate import evaluate
+from training.ood.evaluation import Rate
+from training.ood.sections import guarantee
 
 NUM = 20
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.ood_baselines import NUM_NEIGHBOURS, TRIVIAL, Baselines, file_bytes
+from training.measure.trivial_scores import NUM_NEIGHBOURS, TRIVIAL, Baselines, file_bytes
 
 
 def flat(*levels: int, channels: int = 1) -> np.ndarray:

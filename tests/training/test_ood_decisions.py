@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.ood_decisions import Answers, decide, risk_by_coverage
+from training.ood.decisions import Answers, decide, risk_by_coverage
 
 OWN = Answers(
     np.array([0.99, 0.95, 0.5]), np.array([True, False, True]), np.array([0.5, 0.04, 0.9])

@@ -16,17 +16,17 @@ from sklearn.metrics import roc_auc_score
 
 from models.core.contract.model import Servable
 from tests.training.ood_bundles import digits, plain_bundle, write_pictures
-from training import ood_panel
-from training.calibrate import columns, scores
-from training.ood_decisions import Answers, decide
-from training.ood_evaluate import evaluate, num_sets
-from training.ood_evaluation import Evaluation, Rate, Shown
-from training.ood_figures import pictures
-from training.ood_panel import dataset_of
-from training.ood_report import files
-from training.ood_sections import guarantee
-from training.readers import DataError
-from training.sources import File
+from training.data.readers import DataError
+from training.data.sources import File
+from training.measure.calibrate import columns, scores
+from training.ood import panel as ood_panel
+from training.ood.decisions import Answers, decide
+from training.ood.evaluate import evaluate, num_sets
+from training.ood.evaluation import Evaluation, Rate, Shown
+from training.ood.figures import pictures
+from training.ood.panel import dataset_of
+from training.ood.report import files
+from training.ood.sections import guarantee
 
 NUM = 60
 Found = tuple[Evaluation, dict[str, Shown]]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training import ood_metrics as metrics
+from training.ood import metrics
 
 
 def tied(seed: int, own: int = 40, strange: int = 30) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
-from training import ood_panel
-from training.data import Split
-from training.ood_panel import ImageSet, as_upload, panel, uploads
-from training.ood_probes import PROBES
-from training.readers import DataError, Raw
+from training.data.readers import DataError, Raw
+from training.data.splits import Split
+from training.ood import panel as ood_panel
+from training.ood.panel import ImageSet, as_upload, panel, uploads
+from training.ood.probes import PROBES
 
 GREY = Preprocessing(8, 8)
 COLOUR = Preprocessing(8, 8, 3)

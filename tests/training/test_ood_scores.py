@@ -5,9 +5,9 @@ import pytest
 
 from models.core.screen.model import Screen
 from tests.training.ood_bundles import digits, plain_bundle, screen_bundle
-from training.calibrate import scores
-from training.ood_scores import Scorer
-from training.readers import DataError
+from training.data.readers import DataError
+from training.measure.calibrate import scores
+from training.ood.scorer import Scorer
 
 
 def test_a_screen_shows_what_its_components_find() -> None:

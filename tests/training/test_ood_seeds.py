@@ -9,15 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training.ood_bundles import plain_bundle
-from training import ood_panel
 from training.__main__ import commands
-from training.ood_evaluate import evaluate
-from training.ood_evaluation import Evaluation
-from training.ood_report import files
-from training.ood_sections import sections
-from training.ood_seeds import read, spread, with_seeds
-from training.readers import DataError
-from training.sources import File
+from training.data.readers import DataError
+from training.data.sources import File
+from training.ood import panel as ood_panel
+from training.ood.evaluate import evaluate
+from training.ood.evaluation import Evaluation
+from training.ood.report import files
+from training.ood.sections import sections
+from training.ood.seeds import read, spread, with_seeds
 
 
 def _absent(file: File) -> Path:

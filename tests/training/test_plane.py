@@ -9,8 +9,8 @@ import torch
 from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN
 from models.core.flow.density import FlowConfig, FlowModel
 from models.core.transforms.transform import Flatten, Standardise
-from training import plane
-from training.data import Dataset, Split, load
+from training.data.splits import Dataset, Split, load
+from training.measure import plane
 
 
 def normal(name: str = "gaussian") -> tuple[FlowModel, Dataset]:

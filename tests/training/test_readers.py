@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.readers import (
+from training.data.readers import (
     DataError,
     open_image,
     raw_folder,

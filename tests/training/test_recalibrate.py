@@ -8,10 +8,10 @@ import torch
 
 from models.core.bundle.bundle import load, save
 from tests.training.ood_bundles import digits, plain_bundle, screen_bundle, write_pictures
-from training.calibrate import scores
-from training.ood_panel import dataset_of
-from training.readers import DataError
-from training.recalibrate import card, num_needed, recalibrate
+from training.data.readers import DataError
+from training.measure.calibrate import scores
+from training.ood.panel import dataset_of
+from training.pipeline.recalibrate import card, num_needed, recalibrate
 
 
 def folder_of(path: Path, num: int) -> Path:

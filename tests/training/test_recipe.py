@@ -12,11 +12,11 @@ from models.core.bundle.bundle import halved
 from models.core.contract.families import family
 from models.core.ood.register import SCORES
 from tests.training.tiny import small_recipe
-from training.contrastive import Contrastive
-from training.data import SPLITS, Dataset, Split, load
-from training.objective import MeanLoss
-from training.recipe import Recipe, recipe, recipes
-from training.sources import SOURCES
+from training.data.sources import SOURCES
+from training.data.splits import SPLITS, Dataset, Split, load
+from training.fit.contrastive import Contrastive
+from training.fit.objective import MeanLoss
+from training.fit.recipe import Recipe, recipe, recipes
 
 CHANGES: list[tuple[str, str, Any]] = [
     ("seed", "7", 7),

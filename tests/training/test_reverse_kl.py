@@ -14,9 +14,9 @@ from models.core.transforms.transform import standard_normal_log_prob
 from models.sylvester import Config, Model
 from tests.models.invertible import draws, seeded, wild
 from tests.models.tiny import pair_model, quadrature_log_z, random_model
-from training.data import Split
-from training.objective import MeanLoss
-from training.reverse_kl import ReverseKL, drawn, log_target
+from training.data.splits import Split
+from training.fit.objective import MeanLoss
+from training.fit.reverse_kl import ReverseKL, drawn, log_target
 
 LOG_Z = math.log(GAUSSIAN_FACTOR[0][0] * GAUSSIAN_FACTOR[1][1])
 """Of the Gaussian target, exactly."""

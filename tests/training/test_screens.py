@@ -11,9 +11,9 @@ from models.core.bundle.bundle import Bundle
 from models.core.calibration.group import z_covariance
 from models.core.screen.model import Screen
 from tests.models.screens import as_bundle, pictures, tiny_screen
-from training.screen_card import screen_card
-from training.screen_recipe import screen_recipe, screen_recipes
-from training.screens import halves, looked_at, recalibrated, screened, served
+from training.pipeline.make_screen import halves, looked_at, recalibrated, screened, served
+from training.pipeline.screen_recipe import screen_recipe, screen_recipes
+from training.report.screen_card import screen_card
 
 
 def images(num: int, seed: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from training.readers import DataError
-from training.sources import SOURCES, File, fetch
+from training.data.readers import DataError
+from training.data.sources import SOURCES, File, fetch
 
 CONTENT = b"the only bytes we accept"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

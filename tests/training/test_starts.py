@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tests.training.tiny import blobs, new_model
-from training.batches import Batches, random
-from training.data import Split
-from training.starts import fit_starts, shifted
+from training.data.batches import Batches, random
+from training.data.splits import Split
+from training.fit.starts import fit_starts, shifted
 
 
 def images(split: Split, label: int) -> Tensor:

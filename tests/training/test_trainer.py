@@ -12,11 +12,11 @@ from torch import Tensor
 
 from models.core.energy.density import EnergyModel
 from tests.training.tiny import LIGHTNING, blobs, new_model, small_recipe
-from training.batches import Batches
-from training.contrastive import Contrastive
-from training.objective import MeanLoss, Objective
-from training.recipe import Recipe
-from training.trainer import Diverged, RunState, fit
+from training.data.batches import Batches
+from training.fit.contrastive import Contrastive
+from training.fit.objective import MeanLoss, Objective
+from training.fit.recipe import Recipe
+from training.fit.trainer import Diverged, RunState, fit
 
 pytestmark = LIGHTNING
 

@@ -10,11 +10,11 @@ import torch
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
 from tests.training.tiny import LIGHTNING, blobs
-from training.data import Split
-from training.objective import MeanLoss
-from training.recipe import Recipe
-from training.trainer import fit
-from training.validation import BestWeights, Validation
+from training.data.splits import Split
+from training.fit.objective import MeanLoss
+from training.fit.recipe import Recipe
+from training.fit.trainer import fit
+from training.fit.validation import BestWeights, Validation
 
 pytestmark = LIGHTNING
 

@@ -8,9 +8,9 @@ import torch
 
 from models.core.contract.families import family
 from models.core.energy.density import EnergyModel
-from training.contrastive import Contrastive
-from training.data import Split
-from training.recipe import Recipe
+from training.data.splits import Split
+from training.fit.contrastive import Contrastive
+from training.fit.recipe import Recipe
 
 LIGHTNING = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),

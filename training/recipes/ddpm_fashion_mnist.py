@@ -1,7 +1,7 @@
 """DDPM on Fashion-MNIST, with classes and without."""
 
 from models.ddpm import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="ddpm",

@@ -1,8 +1,8 @@
 """EBM on MNIST: one output, no labels, persistent chains."""
 
 from models.ebm import Config
-from training.contrastive import Contrastive
-from training.recipe import Recipe
+from training.fit.contrastive import Contrastive
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="ebm",

@@ -1,7 +1,7 @@
 """Glow with variational dequantisation on the 8x8 digits of scikit-learn."""
 
 from models.glow import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="glow",

@@ -1,7 +1,7 @@
 """IDF with couplings of two parts on the 8x8 digits of scikit-learn."""
 
 from models.idf import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="idf",

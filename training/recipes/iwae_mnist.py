@@ -4,8 +4,8 @@ It begins with the weights of the autoencoder that ships, since 50 latents cost 
 """
 
 from models.iwae import Config
-from training.annealed import Annealed
-from training.recipe import Recipe
+from training.fit.annealed import Annealed
+from training.fit.recipe import Recipe
 from training.recipes import vae_mnist
 
 RECIPE = Recipe(

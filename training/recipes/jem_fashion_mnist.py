@@ -1,8 +1,8 @@
 """JEM on Fashion-MNIST, the service's default: classifier first, then energies."""
 
 from models.jem import Config
-from training.contrastive import Contrastive
-from training.recipe import Recipe
+from training.fit.contrastive import Contrastive
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="jem",

@@ -1,8 +1,8 @@
 """JEM on printed Fraktur letters, 56 x 56 pixels, 42 classes."""
 
 from models.jem import Config
-from training.contrastive import Contrastive
-from training.recipe import Recipe
+from training.fit.contrastive import Contrastive
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="jem",

@@ -1,7 +1,7 @@
 """Linear flow between learned marginals on the 8x8 digits of scikit-learn."""
 
 from models.linear_flow import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="linear_flow",

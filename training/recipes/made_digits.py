@@ -1,7 +1,7 @@
 """MADE on the 8x8 digits of scikit-learn: eight orders share one network."""
 
 from models.made import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="made",

@@ -1,7 +1,7 @@
 """MADE on statically binarised MNIST."""
 
 from models.made import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="made",

@@ -1,7 +1,7 @@
 """MAF on a table: 30 measurements of cell nuclei from benign tumours."""
 
 from models.maf import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="maf",

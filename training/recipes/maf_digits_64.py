@@ -1,7 +1,7 @@
 """MAF on the 8x8 digits of scikit-learn as vectors of 64 counts."""
 
 from models.maf import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="maf",

@@ -1,7 +1,7 @@
 """MAF on MNIST, 8 bits: a mixture of logistics a pixel, then two affine blocks."""
 
 from models.maf import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="maf",

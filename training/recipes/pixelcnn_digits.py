@@ -1,7 +1,7 @@
 """Gated PixelCNN on the 8x8 digits of scikit-learn, with and without class."""
 
 from models.pixelcnn import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="pixelcnn",

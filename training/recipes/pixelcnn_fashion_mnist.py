@@ -1,7 +1,7 @@
 """Gated PixelCNN on Fashion-MNIST, 8 bits, knowing where a pixel is."""
 
 from models.pixelcnn import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="pixelcnn",

@@ -1,8 +1,8 @@
 """PixelVAE on statically binarised MNIST: 32 latents, and a PixelCNN that sees 5 rows above."""
 
 from models.pixelvae import Config
-from training.annealed import Annealed
-from training.recipe import Recipe
+from training.fit.annealed import Annealed
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="pixelvae",

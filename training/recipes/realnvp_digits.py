@@ -1,7 +1,7 @@
 """RealNVP on the 8x8 digits of scikit-learn, 17 grey levels."""
 
 from models.realnvp import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="realnvp",

@@ -1,7 +1,7 @@
 """RealNVP on MNIST, 8 bits."""
 
 from models.realnvp import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="realnvp",

@@ -1,7 +1,7 @@
 """An i-DenseNet flow on MNIST at two resolutions, for a GPU."""
 
 from models.residual_flow import Config
-from training.recipe import Recipe
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="residual_flow",

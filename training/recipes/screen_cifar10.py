@@ -6,7 +6,7 @@ alone and with its errors; one trained three times as long saw blur worse (AUROC
 """
 
 from models.core.screen.config import Component
-from training.screen_recipe import ScreenRecipe
+from training.pipeline.screen_recipe import ScreenRecipe
 
 RECIPE = ScreenRecipe(
     parts={

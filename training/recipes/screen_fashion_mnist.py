@@ -1,7 +1,7 @@
 """The screen of Fashion-MNIST, the default of /ood_score."""
 
 from models.core.screen.config import Component
-from training.screen_recipe import ScreenRecipe
+from training.pipeline.screen_recipe import ScreenRecipe
 
 RECIPE = ScreenRecipe(
     parts={

@@ -1,8 +1,8 @@
 """Sylvester flow by reverse KL on a potential of Rezende and Mohamed: an uneven ring."""
 
 from models.sylvester import Config
-from training.recipe import Recipe
-from training.reverse_kl import ReverseKL
+from training.fit.recipe import Recipe
+from training.fit.reverse_kl import ReverseKL
 
 RECIPE = Recipe(
     family="sylvester",

@@ -1,8 +1,8 @@
 """Variational autoencoder with convolutions on statically binarised MNIST."""
 
 from models.vae import Config
-from training.annealed import Annealed
-from training.recipe import Recipe
+from training.fit.annealed import Annealed
+from training.fit.recipe import Recipe
 
 RECIPE = Recipe(
     family="vae",

@@ -1,0 +1,48 @@
+"""The command that calibrates for other images: python -m training calibrate BUNDLE FOLDER."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from models.core.bundle.bundle import BundleError, load, save
+from training.data.readers import DataError
+from training.pipeline.recalibrate import card, new_name, recalibrate
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="In-distribution images of your own.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the new bundle's folder goes.")] = Path(
+        "bundles"
+    ),
+    name: Annotated[str, typer.Option(help="Its name, if not BUNDLE-FOLDER.")] = "",
+    alpha: Annotated[float, typer.Option(help="Rate of false alarms that it must allow.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the draw of the two halves.")] = 0,
+) -> None:
+    """Make a new bundle whose p-values are about your own images; the weights stay."""
+    console = Console(stderr=True)
+    try:
+        loaded = load(bundle)
+        path = out / new_name(loaded, folder, name)
+        if path.exists():
+            raise ValueError(f"{path} exists: name another by --name")
+        with console.status("") as status:
+            found = recalibrate(
+                loaded,
+                folder,
+                name=name,
+                alpha=alpha,
+                seed=seed,
+                advance=lambda what, num: status.update(f"{what} {num:,} images"),
+            )
+        text = card(found, tuple(found.calibrations))
+        save(found, path, {"README.md": text.encode()})
+    except (DataError, BundleError, ValueError) as error:
+        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        raise typer.Exit(1) from error
+    console.print(f"Calibrated on {found.calibration_source}", highlight=False)
+    console.print(f"Bundle written to {path}", highlight=False)

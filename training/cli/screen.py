@@ -1,0 +1,75 @@
+"""The command that screens a folder of images: python -m training screen FOLDER --id BUNDLE."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.core.bundle.bundle import BundleError, load
+from training.data.folder import pictures_below
+from training.data.readers import DataError
+from training.ood.bulk import Verdict, screen_files, write_csv
+from training.ood.scorer import Scorer
+
+
+def screen(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Images to be screened.")],
+    bundle: Annotated[
+        Path, typer.Option("--id", metavar="BUNDLE", help="What in-distribution means.")
+    ],
+    alpha: Annotated[float, typer.Option(help="Rate of false alarms.")] = 0.05,
+    out: Annotated[Path, typer.Option(help="The table.")] = Path("screened.csv"),
+    batch: Annotated[int, typer.Option(min=1, help="Files that are read at once.")] = 64,
+) -> None:
+    """Write a score, a p-value and a verdict for every image of a folder, as CSV."""
+    console = Console(stderr=True)
+    try:
+        files = pictures_below(folder)
+        scorer = Scorer(load(bundle))
+        with Progress(
+            TextColumn("screening"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task("", total=len(files))
+            found = screen_files(
+                scorer, folder, files, alpha, batch, lambda num: progress.advance(task, num)
+            )
+        write_csv(found, out)
+    except (DataError, BundleError, ValueError, OSError) as error:
+        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        raise typer.Exit(1) from error
+    for line in summary(found, scorer, alpha):
+        console.print(line, highlight=False)
+    console.print(f"Table written to {out}", highlight=False)
+
+
+def summary(found: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
+    """What was found, in lines for a person."""
+    read = [verdict for verdict in found if not verdict.error]
+    flagged = sum(verdict.is_ood for verdict in read)
+    discovered = sum(verdict.adjusted_p_value <= alpha for verdict in read)
+    bundle, num = scorer.bundle, len(scorer.calibration.scores)
+    lines = [
+        f"{len(read):,} images read, {flagged:,} flagged at alpha {alpha:g}; of images like those "
+        f"of the calibration about {alpha * len(read):,.0f} would be.",
+        f"{discovered:,} are flagged with a false discovery rate of at most {alpha:g} "
+        "(Benjamini and Hochberg).",
+        f"Judged by {bundle.name}@{bundle.version}, score {scorer.name}, against {num:,} "
+        f"calibration images: {bundle.calibration_source}.",
+    ]
+    if read and 1 / (num + 1) > alpha / len(read):
+        lines.append(
+            f"A single strange image among {len(read):,} cannot be discovered with {num:,} "
+            "calibration images; look at p_value as well."
+        )
+    broken = [verdict for verdict in found if verdict.error]
+    if broken:
+        lines.append(f"{len(broken):,} could not be read; the table says why, the first being:")
+        lines += [f"  {verdict.path}: {verdict.error}" for verdict in broken[:5]]
+    return lines

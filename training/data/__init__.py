@@ -1,0 +1,1 @@
+"""Sets, readers, splits, batches."""

@@ -1,0 +1,1 @@
+"""Recipe, objective, the loop, objectives of each kind of model."""

@@ -1,0 +1,116 @@
+"""A bundle's calibration made anew from a user's own in-distribution images."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from models.core.bundle.bundle import Bundle
+from training.data.folder import pictures_below, pictures_of
+from training.data.readers import DataError
+from training.data.splits import Split
+from training.measure.calibrate import calibrate
+from training.pipeline.make_screen import recalibrated, served
+
+_LEAST_FITTED = 100
+"""Images to fit references and z-values to: of fewer, quantiles say little."""
+
+
+def num_needed(alpha: float) -> int:
+    """The fewest images that make p-values as small as alpha possible, in both halves together.
+
+    Raises ValueError if alpha is no rate.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha {alpha}: accepted are numbers between 0 and 1")
+    # 1 / (N + 1) <= alpha; the quotient is rounded, and 1 / 0.05 must give 20.
+    least = math.ceil(1 / alpha - 1e-9) - 1
+    return 2 * max(least, _LEAST_FITTED)
+
+
+def new_name(bundle: Bundle, folder: Path, name: str = "") -> str:
+    """That of the calibrated bundle: the wanted one, or both parts of what it is made of."""
+    return name or f"{bundle.name}-{folder.resolve().name}"
+
+
+def recalibrate(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    name: str = "",
+    alpha: float = 0.05,
+    seed: int = 0,
+    advance: Callable[[str, int], None] = lambda _name, _num: None,
+) -> Bundle:
+    """The bundle, calibrated on the images of a folder, flat or a folder per class.
+
+    A random half, drawn by the seed, fits what the scores compare with; the other half's scores
+    become the calibration. Raises DataError for a broken image or too few, ValueError if the bundle
+    has no scores of images.
+    """
+    form, num = bundle.preprocessing, num_needed(alpha)
+    if form is None or not bundle.calibrations:
+        raise ValueError(f"{bundle.name} has no calibrated score of images")
+    files = pictures_below(folder)
+    if len(files) < num:
+        raise DataError(
+            f"{folder} holds {len(files):,} pictures: alpha {alpha:g} needs at least {num:,}, half "
+            "to fit the scores and half to calibrate them"
+        )
+    order = np.random.RandomState(seed).permutation(len(files))
+    advance("reading", len(files))
+    x = pictures_of([files[i] for i in order], form)
+    _distinct(x, folder, num)
+    first, second = x[: len(x) // 2], x[len(x) // 2 :]
+    advance("scoring", len(x))
+    if bundle.kind == "screen":
+        found = recalibrated(bundle, first, second)
+    else:
+        names = tuple(bundle.calibrations)
+        calibrations = calibrate(served(bundle), names, _unlabelled(second), _unlabelled(first))
+        found = replace(bundle, calibrations=calibrations)
+    title = folder.resolve().name
+    return replace(
+        found,
+        name=new_name(bundle, folder, name),
+        calibration_source=f"{len(second):,} images of the folder {title}",
+        metrics={},
+        provenance={
+            **bundle.provenance,
+            "recalibrated_from": f"{bundle.name}@{bundle.version}",
+            "recalibrated_on": f"{title}: {len(first):,} images fit the scores, {len(second):,} "
+            f"others calibrate them, halves drawn with seed {seed}",
+            "recalibrated_date": datetime.now(UTC).date().isoformat(),
+        },
+    )
+
+
+def _distinct(x: np.ndarray, folder: Path, num: int) -> None:
+    """Copies of one image in both halves would promise what no other image keeps."""
+    distinct = len({image.tobytes() for image in x})
+    if distinct < num:
+        raise DataError(
+            f"{folder} holds {distinct:,} different pictures among {len(x):,}: at least {num:,} "
+            "must differ"
+        )
+
+
+def _unlabelled(x: np.ndarray) -> Split:
+    return Split(x, np.zeros(len(x), np.int64))
+
+
+def card(bundle: Bundle, scores: Sequence[str]) -> str:
+    """A short README for the new bundle; the old one's figures do not hold for it."""
+    about = bundle.provenance
+    return (
+        f"# {bundle.name}\n\n"
+        f"The weights of {about['recalibrated_from']}, calibrated for other images.\n\n"
+        f"- calibration: {bundle.calibration_source}\n"
+        f"- how: {about['recalibrated_on']}\n"
+        f"- date: {about['recalibrated_date']}\n"
+        f"- scores: {', '.join(scores)}\n\n"
+        "False alarms and what is caught have not been measured on these images.\n"
+    )
