@@ -11,7 +11,7 @@ from models.core.contract.likelihood import Likelihood
 from models.core.contract.operation import concat, num_rows
 from models.core.energy.density import EnergyModel
 from models.core.ood.of_denoiser import ERROR_SIGMAS, NUM_NORMS
-from tests.models.cases import (
+from tests.support.models.cases import (
     CASES,
     SUBJECTS,
     Case,

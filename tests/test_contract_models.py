@@ -13,8 +13,8 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import family as family_module
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation, run
-from tests.models.cases import SUBJECTS, Case, assert_same, model_of
-from tests.models.tiny import events_of, random_model
+from tests.support.models.cases import SUBJECTS, Case, assert_same, model_of
+from tests.support.models.tiny import events_of, random_model
 
 every_subject = pytest.mark.parametrize("subject", SUBJECTS)
 

@@ -12,7 +12,7 @@ from models.core.bundle.bundle import load
 from models.core.contract.operation import run
 from models.core.nn.lipschitz import Spectral
 from models.residual_flow import Model
-from tests.models.invertible import draws
+from tests.support.models.invertible import draws
 from training.data.splits import as_events, load_test
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "residual_flow_digits"

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from models.core.bundle.bundle import Bundle, load
 from models.core.contract.operation import Rows
 from models.core.screen.model import Screen
-from tests.models.cases import rows_at
+from tests.support.models.cases import rows_at
 from training.pipeline.make_screen import screened, served
 
 ROOT = Path(__file__).parents[1]

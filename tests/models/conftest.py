@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.core.bundle.bundle import save
-from tests.models.bundles import small_bundle
+from tests.support.models.bundles import small_bundle
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from models.core.contract.graph import OnnxFunction
 from models.ddpm import Config, Model
-from tests.models.invertible import seeded
-from tests.models.tiny import events_of, random_model
+from tests.support.models.invertible import seeded
+from tests.support.models.tiny import events_of, random_model
 from training.export import export
 
 

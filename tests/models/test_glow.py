@@ -14,7 +14,7 @@ from models.core.transforms.linear import PLU, QR
 from models.core.transforms.multiscale import FactorOut, squeeze
 from models.core.transforms.variational_dequantisation import VariationalDequantisation
 from models.glow import Config, Model
-from tests.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models import idf
-from tests.models.integer_flows import (
+from tests.support.models.integer_flows import (
     BINARY,
     by_the_coder_s_way,
     combinations,
@@ -16,8 +16,8 @@ from tests.models.integer_flows import (
     model_of,
     sizes,
 )
-from tests.models.invertible import seeded
-from tests.models.tiny import events_of
+from tests.support.models.invertible import seeded
+from tests.support.models.tiny import events_of
 
 
 def test_the_mass_of_a_large_box_of_latents_is_one() -> None:

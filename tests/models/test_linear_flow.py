@@ -14,7 +14,7 @@ from models.core.flow.programs import FlowSample, FlowSampleParams
 from models.core.transforms.linear import PLU, QR, Linear
 from models.core.transforms.mixture_cdf import MixtureCDF
 from models.linear_flow import Config, Model
-from tests.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},

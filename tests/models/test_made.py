@@ -10,7 +10,7 @@ from torch import Tensor
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import concat, run
 from models.made import Config, MADELogLikelihoodParams, MADESampleParams, Model
-from tests.models.invertible import wild
+from tests.support.models.invertible import wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "binary": {},

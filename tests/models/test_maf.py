@@ -14,8 +14,8 @@ from models.core.flow.inversion_programs import LogLikelihoodByInversionParams
 from models.core.flow.programs import FlowLogLikelihood, FlowLogLikelihoodParams
 from models.core.transforms.autoregressive import Affine, Inverse, Mixture
 from models.maf import Config, Model
-from tests.models.cases import assert_same, in_company
-from tests.models.invertible import assert_invertible, draws, wild
+from tests.support.models.cases import assert_same, in_company
+from tests.support.models.invertible import assert_invertible, draws, wild
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -15,7 +15,7 @@ from models.core.nn.masked import MaskedMLP, wiring
 from models.core.transforms.autoregressive import Affine, Autoregressive
 from models.core.transforms.transform import standard_normal_log_prob
 from models.maf import Config, Model
-from tests.models.invertible import draws
+from tests.support.models.invertible import draws
 
 directions = pytest.mark.parametrize("direction", ["maf", "iaf"])
 

@@ -10,8 +10,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.pixelcnn.net import GatedLayer, gate
 from models.pixelcnn import Config, Model
-from tests.models.pixels import BINARY, PLAIN, every_image, pixelcnn
-from tests.models.tiny import events_of
+from tests.support.models.pixels import BINARY, PLAIN, every_image, pixelcnn
+from tests.support.models.tiny import events_of
 
 
 def labels(model: Model) -> list[Tensor | None]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from models.pixelcnn import Model
-from tests.models.pixels import BINARY, PLAIN, every_image, pixelcnn
-from tests.models.tiny import events_of
+from tests.support.models.pixels import BINARY, PLAIN, every_image, pixelcnn
+from tests.support.models.tiny import events_of
 
 RED, GREEN, BLUE = range(3)
 

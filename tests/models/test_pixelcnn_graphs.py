@@ -12,8 +12,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelcnn import Model
-from tests.models.pixels import PLAIN, pixelcnn
-from tests.models.tiny import events_of
+from tests.support.models.pixels import PLAIN, pixelcnn
+from tests.support.models.tiny import events_of
 from training.export import export
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from models.core.contract.noise import row_seeds, uniform
 from models.core.contract.operation import Rows, concat, run, split
 from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelcnn import Model
-from tests.models.pixels import BINARY, PLAIN, every_image, pixelcnn
-from tests.models.tiny import events_of
+from tests.support.models.pixels import BINARY, PLAIN, every_image, pixelcnn
+from tests.support.models.tiny import events_of
 
 CONFIGS: list[dict[str, Any]] = [
     {},

@@ -12,9 +12,9 @@ from models.core.latent.importance import ImportanceParams
 from models.core.latent.posterior import normal_kl
 from models.core.transforms.transform import standard_normal_log_prob
 from models.pixelvae import Config, Model
-from tests.models.pixels import every_image
-from tests.models.pixelvaes import CONFIGS, pixelvae
-from tests.models.tiny import events_of, latents_of
+from tests.support.models.pixels import every_image
+from tests.support.models.pixelvaes import CONFIGS, pixelvae
+from tests.support.models.tiny import events_of, latents_of
 
 
 def quadrature(num: int, num_dims: int) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Rows, run
 from models.core.latent.pixel_programs import PixelReconstructParams
 from models.pixelvae import Model
-from tests.models.pixelvaes import pixelvae
-from tests.models.tiny import events_of, latents_of
+from tests.support.models.pixelvaes import pixelvae
+from tests.support.models.tiny import events_of, latents_of
 from training.export import export
 
 pytestmark = pytest.mark.slow

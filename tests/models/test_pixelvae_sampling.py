@@ -11,9 +11,9 @@ from models.core.contract.operation import Rows, concat, run, split
 from models.core.latent.pixel_programs import PixelLatentSampleParams, PixelReconstructParams
 from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelvae import Model
-from tests.models.pixels import every_image
-from tests.models.pixelvaes import CONFIGS, pixelvae
-from tests.models.tiny import events_of, latents_of
+from tests.support.models.pixels import every_image
+from tests.support.models.pixelvaes import CONFIGS, pixelvae
+from tests.support.models.tiny import events_of, latents_of
 
 each_config = pytest.mark.parametrize("config", CONFIGS)
 

@@ -17,7 +17,7 @@ from models.core.transforms.coupling import (
     MaskedCheckerboard,
 )
 from models.realnvp import Config, Model
-from tests.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "image": {},

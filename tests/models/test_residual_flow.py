@@ -13,8 +13,8 @@ from models.core.contract.operation import Rows, run
 from models.core.nn.lipschitz import Spectral, SpectralLinear
 from models.core.transforms.residual import remainder
 from models.residual_flow import Config, Model
-from tests.models.invertible import assert_invertible, draws, seeded, wild
-from tests.models.tiny import events_of
+from tests.support.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.models.tiny import events_of
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "image": {},

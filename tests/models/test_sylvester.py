@@ -17,7 +17,7 @@ from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.autoregressive import Inverse
 from models.core.transforms.transform import Chain, Flatten, standard_normal_log_prob
 from models.sylvester import Config, Model
-from tests.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 from training.export import export
 
 BUNDLES = sorted((Path(__file__).parents[2] / "bundles").glob("sylvester_*"))

@@ -14,9 +14,9 @@ from models.core.latent.config import LatentConfig
 from models.core.latent.density import LatentModel
 from models.core.latent.importance import ImportanceParams, log_mean_exp
 from models.vae import Model
-from tests.models.invertible import draws, seeded
-from tests.models.pixels import every_image
-from tests.models.tiny import events_of, random_model
+from tests.support.models.invertible import draws, seeded
+from tests.support.models.pixels import every_image
+from tests.support.models.tiny import events_of, random_model
 
 NOISE = 0.7
 

@@ -20,10 +20,10 @@ from service.app import create_app
 from service.logs import configure
 from service.service import Service
 from service.settings import Settings
-from tests.service.coders import save_coders
-from tests.service.flows import AUTOENCODERS, save_flows
-from tests.service.models import images, inputs, tiny_model
-from tests.service.screens import save_screens
+from tests.support.service.coders import save_coders
+from tests.support.service.flows import AUTOENCODERS, save_flows
+from tests.support.service.models import images, inputs, tiny_model
+from tests.support.service.screens import save_screens
 
 CLASS_NAMES = ("circle", "square", "star")
 LONG = {"params": {"num_steps": 10_000}, "num_samples": 4}

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.pictures import png
+from tests.support.service.pictures import png
 
 ROOT = Path(__file__).parents[2]
 BOUND_S = 60

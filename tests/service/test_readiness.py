@@ -19,8 +19,8 @@ from tests.service.conftest import (
     service_of,
     until,
 )
-from tests.service.models import tiny_model
-from tests.service.pictures import png
+from tests.support.service.models import tiny_model
+from tests.support.service.pictures import png
 
 
 def test_it_lives_before_it_is_ready(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.core.bundle.bundle import half_rounded
 from models.core.contract.graph import Graph, OnnxFunction
 from models.core.nn.conv import class_mask
-from tests.models.tiny import events, random_energy_model
+from tests.support.models.tiny import events, random_energy_model
 from training.export import export
 
 

@@ -1,0 +1,133 @@
+"""Classifications that a screen decides about, and which screen that is."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from service.catalog.catalog import Served, Store
+from tests.service.conftest import PNG_HEADERS, Client
+from tests.support.service.pictures import png
+from tests.support.service.screens import X
+
+
+def ask(client: Client, path: str, x: torch.Tensor = X, **fields: Any) -> Any:
+    """The answer about arrays."""
+    response = client.post(path, json={"instances": x.tolist(), **fields})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_the_screen_of_a_model_decides_whatever_the_softmax_says(screens: Client) -> None:
+    answer = ask(screens, "/classify", alpha=0.3)
+    alone = ask(screens, "/ood_score", alpha=0.3)
+    assert answer["model"].startswith("jem@")
+    assert answer["screen"] == alone["model"]
+    for result, scored in zip(answer["results"], alone["results"], strict=True):
+        assert result["score_name"] == "screen"
+        assert result["p_value"] == scored["p_value"]
+        assert result["decision"] == ("uncertain" if scored["is_ood"] else "accept")
+    assert {result["decision"] for result in answer["results"]} == {"uncertain", "accept"}
+    assert answer["calibration"] == alone["calibration"]
+
+
+def test_pac_decisions_follow_the_effective_alpha(screens: Client) -> None:
+    # An alpha at one of the p-values, which the stricter rule does not reach.
+    alpha = sorted(result["p_value"] for result in ask(screens, "/classify")["results"])[4]
+    answer = ask(screens, "/classify", alpha=alpha, guarantee="pac")
+    limit = answer["calibration"]["effective_alpha"]
+    assert limit < alpha < 1
+    for result in answer["results"]:
+        assert result["decision"] == ("uncertain" if result["p_value"] <= limit else "accept")
+    assert any(limit < result["p_value"] <= alpha for result in answer["results"])
+
+
+def test_a_named_score_is_the_models_own(screens: Client) -> None:
+    answer = ask(screens, "/classify", score="energy")
+    assert answer["screen"] is None
+    assert {result["score_name"] for result in answer["results"]} == {"energy"}
+
+
+def test_a_screen_that_classifies_uses_its_own_score(screens: Client) -> None:
+    answer = ask(screens, "/classify", model="screen", alpha=0.3)
+    assert answer["screen"] == answer["model"]
+    of_jem = ask(screens, "/classify", alpha=0.3)["results"]
+    for found, other in zip(answer["results"], of_jem, strict=True):
+        assert (found["p_value"], found["decision"]) == (other["p_value"], other["decision"])
+
+
+def test_a_screen_gets_the_picture_in_its_own_form(screens: Client) -> None:
+    picture = png(seed=4)
+    answer = screens.post("/classify?model=jem_raw", content=picture, headers=PNG_HEADERS).json()
+    url = "/ood_score?model=blind"
+    alone = screens.post(url, content=picture, headers=PNG_HEADERS).json()
+    assert answer["screen"] == alone["model"]
+    assert answer["results"][0]["p_value"] == alone["results"][0]["p_value"]
+    assert any("for the screen: inverted" in n for n in answer["results"][0]["converted"])
+    plain = screens.post("/classify?model=jem", content=picture, headers=PNG_HEADERS).json()
+    assert plain["results"][0]["converted"] == []
+
+
+def test_a_screen_rounds_arrays_to_its_grid_and_says_so(screens: Client) -> None:
+    rough = ask(screens, "/classify", X[1:2] + 0.3 / 255)["results"][0]
+    assert rough["converted"] == ["for the screen: rounded to 256 grey levels"]
+    assert rough["p_value"] == ask(screens, "/classify", X[1:2])["results"][0]["p_value"]
+
+
+def test_the_list_of_models_says_which_screen_decides(screens: Client) -> None:
+    found = {model["name"]: model for model in screens.get("/models").json()["models"]}
+    assert found["jem"]["screen"].startswith("screen@")
+    assert found["jem_raw"]["screen"].startswith("blind@")
+    assert [name for name, model in found.items() if model["default_screen"]] == ["screen"]
+    assert [name for name, model in found.items() if model["default"]] == ["jem"]
+    assert screens.get("/models/screen").json()["likelihood"] is None
+
+
+def test_a_broken_upload_is_refused_for_both(screens: Client) -> None:
+    response = screens.post("/classify", files={"files": b"no image"})
+    assert response.status_code == 422
+    assert response.json()["type"] == "/problems/invalid-image"
+
+
+def store_of(client: Client) -> Store:
+    """What the service has loaded."""
+    store: Store = client.app.state.service.store
+    return store
+
+
+def twin(served: Served, name: str) -> Served:
+    """The same bundle under another name."""
+    return replace(served, bundle=replace(served.bundle, name=name))
+
+
+def test_of_two_screens_for_a_model_the_default_one_decides(screens: Client) -> None:
+    store = store_of(screens)
+    jem, screen = store.models["jem"], store.models["screen"]
+    models = {"another": twin(screen, "another"), **store.models}
+    assert Store(models, {}, "jem", "screen").screen_of(jem) is screen
+    assert Store(models, {}, "jem", "another").screen_of(jem) is models["another"]
+    assert Store(models, {}, "jem", "none").screen_of(jem) is models["another"]
+    assert Store(models, {}, "jem", "none").find_screen(None) is models["another"]
+    assert Store({"jem": jem}, {}, "jem", "none").find_screen(None) is jem
+
+
+@pytest.mark.parametrize("unfit", ["shape", "calibration"])
+def test_a_screen_that_cannot_judge_is_passed_over_with_a_note(
+    screens: Client, monkeypatch: pytest.MonkeyPatch, unfit: str
+) -> None:
+    store = store_of(screens)
+    screen = store.models["screen"]
+    if unfit == "shape":
+        model = copy.copy(screen.model)
+        model.event_shape = (1, 9, 9)
+        screen = replace(screen, model=model)
+    else:
+        screen = replace(screen, bundle=replace(screen.bundle, calibrations={}))
+    models = {**store.models, "screen": screen}
+    monkeypatch.setattr(screens.app.state.service, "_store", Store(models, {}, "jem", "screen"))
+    answer = ask(screens, "/classify")
+    assert answer["screen"] is None
+    assert {result["score_name"] for result in answer["results"]} == {"energy"}
+    assert ("(1, 9, 9)" if unfit == "shape" else "without calibration scores") in answer["note"]
