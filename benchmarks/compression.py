@@ -20,7 +20,8 @@ from models.core.bundle.bundle import Bundle, load
 from models.core.coding.codec import SEGMENT
 from models.core.contract.likelihood import bits_per_dim
 from models.core.contract.model import Servable
-from models.core.contract.operation import NoParams, Operation, Rows, concat, num_rows, run
+from models.core.contract.operation import NoParams, Operation, run
+from models.core.contract.rows import Rows, concat, num_rows
 from training.data.splits import load_test
 from training.measure.calibrate import columns
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.core.contract.graph import OnnxFunction
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.pixelcnn import Config, Model
 from training.export import export
 

@@ -14,7 +14,7 @@ from models.core.calibration.group import group_test
 from models.core.calibration.martingale import Martingale
 from models.core.calibration.online_conformal import OnlineRanks
 from models.core.calibration.rule import Rule
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from training.pipeline.make_screen import screened, served
 
 ROOT = Path(__file__).parents[1]

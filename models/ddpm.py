@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from models.core.contract.operation import Operation
-from models.core.derived.around import EnergyOf
+from models.core.derived.log_likelihood import EnergyOf
 from models.core.diffusion.coefficients import SamplerName, SpacingName
+from models.core.diffusion.denoise import Denoise
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.likelihood import DiffusionLogLikelihood
 from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
 from models.core.diffusion.schedule import Schedule, ScheduleName
 from models.core.diffusion.unet import UNet
-from models.core.ood.of_denoiser import Denoise
 
 _SIGMAS = (0.01, 2.0)
 

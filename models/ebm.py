@@ -6,7 +6,8 @@ arXiv:1903.08689.
 
 from dataclasses import dataclass
 
-from models.core.energy.density import EnergyConfig, EnergyModel
+from models.core.energy.density import EnergyConfig
+from models.core.energy.model import EnergyModel
 
 
 @dataclass(frozen=True, kw_only=True)

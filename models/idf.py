@@ -20,7 +20,7 @@ from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.contract.operation import Operation
-from models.core.derived.input_complexity import likelihood_operations
+from models.core.derived.log_likelihood import likelihood_operations
 from models.core.integer.maps import IntegerChain, IntegerCoupling, IntegerMap, Permute
 from models.core.integer.net import PlaceNet, Table
 from models.core.integer.prior import IntegerMixture, integer_mixture

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.contract.operation import Operation, Rows
-from models.core.energy.density import EnergyConfig, EnergyModel
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
+from models.core.energy.density import EnergyConfig
+from models.core.energy.model import EnergyModel
 from models.core.nn.conv import class_mask
 
 

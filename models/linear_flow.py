@@ -10,7 +10,8 @@ from typing import Literal
 
 import torch
 
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
 from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.linear import LinearName, linear
 from models.core.transforms.mixture_cdf import MixtureCDF

@@ -17,8 +17,9 @@ from models.core.contract.grid import Grid, grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import uniform
-from models.core.contract.operation import Operation, Rows, num_rows
-from models.core.derived.input_complexity import likelihood_operations
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.derived.log_likelihood import likelihood_operations
 from models.core.distributions.levels import OutputName, output
 from models.core.nn.masked import ActivationName, MaskedMLP, permutation, wiring
 

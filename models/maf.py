@@ -13,14 +13,15 @@ import torch
 
 from models.core.contract.graph import Graph
 from models.core.contract.operation import Operation
-from models.core.derived.input_complexity import likelihood_operations
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.derived.log_likelihood import likelihood_operations
+from models.core.flow.density import FlowConfig
 from models.core.flow.inversion_programs import (
     DecodeByInversion,
     EncodeByInversion,
     LogLikelihoodByInversion,
     SampleByInversion,
 )
+from models.core.flow.model import FlowModel
 from models.core.nn.masked import ActivationName, MaskedMLP, permutation, wiring
 from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.autoregressive import (

@@ -19,8 +19,10 @@ from models.core.contract.graph import Graph
 from models.core.contract.grid import Grid, grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import OneShot, Operation, Rows
-from models.core.derived.input_complexity import likelihood_operations
+from models.core.contract.one_shot import OneShot
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
+from models.core.derived.log_likelihood import likelihood_operations
 from models.core.distributions.levels import OutputName, output
 from models.core.pixelcnn.cached_net import CachedPixelNet
 from models.core.pixelcnn.distribution import PixelLaw, graph

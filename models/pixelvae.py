@@ -16,7 +16,7 @@ from models.core.contract.grid import Grid
 from models.core.contract.operation import Operation
 from models.core.distributions.levels import OutputName, output
 from models.core.latent.config import LatentConfig
-from models.core.latent.density import LatentModel
+from models.core.latent.model import LatentModel
 from models.core.latent.nets import NetName, decoder
 from models.core.latent.pixel_programs import PixelLatentDecode, PixelLatentSample, PixelReconstruct
 from models.core.pixelcnn.cached_net import CachedPixelNet

@@ -7,9 +7,12 @@ paper has batch norm, which would let one row see another.
 from dataclasses import dataclass
 from functools import partial
 
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
+from models.core.nn.resnet import ResNet
 from models.core.transforms.actnorm import ActNorm
-from models.core.transforms.coupling import AffineCoupling, ChannelHalves, Halves, ResNet, halves
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import ChannelHalves, Halves, halves
 from models.core.transforms.multiscale import FactorOut, Squeeze, kept_shape, squeezed_shape
 from models.core.transforms.transform import Chain, Flatten, Transform
 

@@ -16,9 +16,11 @@ from torch import Tensor
 from models.core.contract.graph import Graph
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.operation import Operation
-from models.core.derived.input_complexity import likelihood_operations
+from models.core.derived.log_likelihood import likelihood_operations
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.flow.contraction_programs import DecodeByContraction, SampleByContraction
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
 from models.core.flow.residual_programs import EXACT_DIMS, ResidualLogLikelihood
 from models.core.nn.lipschitz import Spectral, SpectralConv, SpectralLinear
 from models.core.nn.lipschitz_net import ActivationName, LipschitzNet
@@ -32,7 +34,7 @@ from models.core.transforms.residual import (
     remainder,
     unasked,
 )
-from models.core.transforms.transform import Chain, Flatten, Transform, standard_normal_log_prob
+from models.core.transforms.transform import Chain, Flatten, Transform
 
 
 @dataclass(frozen=True, kw_only=True)

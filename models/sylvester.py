@@ -12,14 +12,17 @@ from typing import Literal
 
 import torch
 
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
+from models.core.nn.resnet import ResNet
 from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.autoregressive import Inverse
 from models.core.transforms.convolution_exponential import (
     ConvolutionExponential,
     GeneralisedSylvester,
 )
-from models.core.transforms.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import ChannelHalves
 from models.core.transforms.multiscale import Squeeze, squeezed_shape
 from models.core.transforms.planar import Planar
 from models.core.transforms.sylvester import Sylvester

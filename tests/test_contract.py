@@ -8,9 +8,9 @@ import torch
 
 from models.core.coding.codec import SEGMENT, code_width
 from models.core.contract.likelihood import Likelihood
-from models.core.contract.operation import concat, num_rows
-from models.core.energy.density import EnergyModel
-from models.core.ood.of_denoiser import ERROR_SIGMAS, NUM_NORMS
+from models.core.contract.rows import concat, num_rows
+from models.core.diffusion.denoise import ERROR_SIGMAS, NUM_NORMS
+from models.core.energy.model import EnergyModel
 from tests.support.models.cases import (
     CASES,
     SUBJECTS,

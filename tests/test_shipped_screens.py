@@ -11,7 +11,7 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 from models.core.bundle.bundle import Bundle, load
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.screen.model import Screen
 from tests.support.models.cases import rows_at
 from training.pipeline.make_screen import screened, served

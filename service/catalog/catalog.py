@@ -10,10 +10,11 @@ import torch
 
 from models.core.bundle.bundle import Bundle, load
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.likelihood import NUM_LEVELS
+from models.core.contract.grid import NUM_LEVELS
 from models.core.contract.model import Servable
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation, Rows, run
+from models.core.contract.operation import Operation, run
+from models.core.contract.rows import Rows
 from service.catalog.locations import bundles_at, folder_of
 from service.catalog.row_cost import row_ms
 from service.catalog.runtimes import Backend, choose

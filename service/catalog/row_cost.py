@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from models.core.contract.operation import Operation, Rows, concat
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, concat
 
 NUM_ROWS = 8
 _REPEATS = 3

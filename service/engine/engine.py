@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from models.core.contract.operation import Operation, Rows, concat, num_rows, split
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, concat, num_rows, split
 from service.engine.ticket import LaneKey, Observer, Ticket, Viewer, settle
 from service.errors import StepFailed
 

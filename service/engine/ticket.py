@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 
 T = TypeVar("T")
 

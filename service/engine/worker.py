@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from models.core.contract.operation import Operation, Rows, concat
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, concat
 from service.engine.engine import Engine
 from service.engine.ticket import LaneKey, Observer, Ticket, Viewer, settle
 from service.errors import Overloaded, ServiceError, ShuttingDown, StepFailed, TooManyRows

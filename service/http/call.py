@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.catalog.catalog import Served, Store
 from service.engine.ticket import Viewer
 from service.engine.worker import Answer

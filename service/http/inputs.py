@@ -12,7 +12,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation, Rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
 from service.catalog.catalog import Served
 from service.errors import InvalidRequest, TooManyRows, UnsupportedOperation
 from service.http.body import Body, invalid

@@ -7,7 +7,7 @@ from torch import Tensor
 from models.core.coding.codec import code_width, plain_size, unpack
 from models.core.contract.grid import Grid
 from models.core.contract.model import Servable
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.errors import DamagedStream
 from service.media.grid import pixels_of
 from service.media.stream import IMAGES_PER_SEGMENT, Stream, num_segments

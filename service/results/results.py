@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood, bits_per_dim
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.catalog.catalog import Served
 
 Result = dict[str, Any]

@@ -10,7 +10,7 @@ from models.core.calibration.conformal import benjamini_hochberg
 from models.core.calibration.group import group_test
 from models.core.calibration.mondrian import by_category
 from models.core.calibration.rule import Rule, Verdicts
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES
 from models.core.ood.score import Score
 from models.core.screen.model import Screen

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.engine.worker import Answer
 from service.http import inputs
 from service.http.body import JSON, NPY

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.contract.operation import num_rows
+from models.core.contract.rows import num_rows
 from service.catalog.catalog import Store
 from service.errors import InvalidRequest, ServiceError, TooManyRows
 from service.http.body import JSON

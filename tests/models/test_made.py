@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import concat
 from models.made import Config, MADELogLikelihoodParams, MADESampleParams, Model
 from tests.support.models.invertible import wild
 

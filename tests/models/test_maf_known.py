@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.flow.inversion_programs import SampleByInversionParams
 from models.core.nn.masked import MaskedMLP, wiring
 from models.core.transforms.autoregressive import Affine, Autoregressive
-from models.core.transforms.transform import standard_normal_log_prob
 from models.maf import Config, Model
 from tests.support.models.invertible import draws
 

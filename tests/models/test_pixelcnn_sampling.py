@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.noise import row_seeds, uniform
-from models.core.contract.operation import Rows, concat, run, split
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows, concat, split
 from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelcnn import Model
 from tests.support.models.pixels import BINARY, PLAIN, every_image, pixelcnn

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from models.core.contract.operation import run
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.importance import ImportanceParams
 from models.core.latent.posterior import normal_kl
-from models.core.transforms.transform import standard_normal_log_prob
 from models.pixelvae import Config, Model
 from tests.support.models.pixels import every_image
 from tests.support.models.pixelvaes import CONFIGS, pixelvae

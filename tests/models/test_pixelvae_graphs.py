@@ -7,7 +7,8 @@ import torch
 
 from models.core.contract.graph import OnnxFunction
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.latent.pixel_programs import PixelReconstructParams
 from models.pixelvae import Model
 from tests.support.models.pixelvaes import pixelvae

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.noise import normal, row_seeds, uniform
-from models.core.contract.operation import Rows, concat, run, split
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows, concat, split
 from models.core.latent.pixel_programs import PixelLatentSampleParams, PixelReconstructParams
 from models.core.pixelcnn.sampler import PixelSampleParams
 from models.pixelvae import Model

@@ -10,12 +10,8 @@ from torch import Tensor
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.flow.programs import FlowSample, FlowSampleParams
-from models.core.transforms.coupling import (
-    AffineCoupling,
-    ChannelHalves,
-    Checkerboard,
-    MaskedCheckerboard,
-)
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import ChannelHalves, Checkerboard, MaskedCheckerboard
 from models.realnvp import Config, Model
 from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from models.core.bundle.bundle import half_rounded
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.nn.lipschitz import Spectral, SpectralLinear
 from models.core.transforms.residual import remainder
 from models.residual_flow import Config, Model

@@ -11,11 +11,12 @@ from models.core.contract.graph import OnnxFunction
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import normal, row_seeds
 from models.core.contract.operation import run
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.distributions.targets import TARGETS
 from models.core.flow.programs import FlowSampleParams
 from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.autoregressive import Inverse
-from models.core.transforms.transform import Chain, Flatten, standard_normal_log_prob
+from models.core.transforms.transform import Chain, Flatten
 from models.sylvester import Config, Model
 from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 from training.export import export

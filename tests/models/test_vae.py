@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from models.core.contract.operation import Rows, run
+from models.core.contract.likelihood import log_mean_exp
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.latent.config import LatentConfig
-from models.core.latent.density import LatentModel
-from models.core.latent.importance import ImportanceParams, log_mean_exp
+from models.core.latent.importance import ImportanceParams
+from models.core.latent.model import LatentModel
 from models.vae import Model
 from tests.support.models.invertible import draws, seeded
 from tests.support.models.pixels import every_image

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.core.bundle import bundle
-from models.core.latent.density import LatentModel
+from models.core.latent.model import LatentModel
 from training.data.splits import Split
 from training.fit.objective import MeanLoss
 

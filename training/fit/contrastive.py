@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from models.core.contract.operation import run
-from models.core.energy.density import EnergyModel
 from models.core.energy.langevin import Langevin
+from models.core.energy.model import EnergyModel
 from training.data.batches import Batches, random
 from training.data.splits import Split
 from training.fit.objective import Objective

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from models.core.bundle import bundle
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.distributions.targets import TARGETS
-from models.core.energy.density import EnergyModel
-from models.core.flow.density import FlowModel
-from models.core.transforms.transform import standard_normal_log_prob
+from models.core.energy.model import EnergyModel
+from models.core.flow.model import FlowModel
 from training.data.splits import Split
 from training.fit.objective import Objective
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.energy.density import EnergyModel
+from models.core.energy.model import EnergyModel
 from training.data.batches import Batches
 from training.data.splits import as_events
 

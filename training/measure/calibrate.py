@@ -11,7 +11,8 @@ from torch import Tensor
 from models.core.calibration.conformal import Calibration, Reference
 from models.core.contract.model import Servable
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows, concat
 from models.core.ood.register import SCORES
 from training.data.splits import Split, as_events
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal, row_seeds
 from models.core.contract.operation import run
-from models.core.latent.density import LatentModel
+from models.core.latent.model import LatentModel
 from models.core.latent.posterior import normal_kl
 from training.data.splits import Split, as_events
 from training.measure.calibrate import columns_at

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.core.contract.grid import Grid
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.flow.density import FlowModel
+from models.core.flow.model import FlowModel
 from training.data.splits import Split, as_events
 from training.fit.recipe import params_of
 from training.measure.calibrate import columns_at

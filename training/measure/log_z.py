@@ -5,7 +5,7 @@ from rich.progress import track
 
 from models.core.contract.noise import row_seeds
 from models.core.energy.ais import AISParams, AnnealedImportance, log_mean_exp
-from models.core.energy.density import EnergyModel
+from models.core.energy.model import EnergyModel
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from models.core.bundle.bundle import Bundle
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES
 from models.core.screen.model import Screen
 from training.data.readers import DataError

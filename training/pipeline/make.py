@@ -14,7 +14,7 @@ from models.core.bundle import bundle as bundles
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
-from models.core.energy.density import EnergyModel
+from models.core.energy.model import EnergyModel
 from models.core.nn.conv import count_parameters
 from training.data.splits import Dataset, load, load_test
 from training.export import export

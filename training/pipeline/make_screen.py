@@ -17,7 +17,8 @@ from models.core.calibration.conformal import Calibration
 from models.core.calibration.group import z_covariance
 from models.core.contract.graph import OnnxFunction
 from models.core.contract.model import Servable
-from models.core.contract.operation import Rows, concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows, concat
 from models.core.ood.register import SCORES
 from models.core.screen.config import Config, Part
 from models.core.screen.model import Screen
@@ -125,7 +126,7 @@ def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> B
     scorer = served(changed)
     assert isinstance(scorer, Screen), "a screen stays one"
     with torch.no_grad():
-        changed = _with_weights(changed, witnessed=scorer.of_witnesses())
+        changed = _with_weights(changed, witnessed=scorer.known_z_values())
     z = model.z_values(model.raw_scores(first))
     second = screened(scorer, x_second)
     calibration = Calibration.fit(second["score"], z_covariance(z), second["z"], second["category"])

@@ -4,9 +4,9 @@ from models.core.bundle.bundle import Bundle
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.diffusion.density import DiffusionModel
-from models.core.energy.density import EnergyModel
-from models.core.flow.density import FlowModel
-from models.core.latent.density import LatentModel
+from models.core.energy.model import EnergyModel
+from models.core.flow.model import FlowModel
+from models.core.latent.model import LatentModel
 from models.core.ood.register import SCORES
 from training.data.splits import Dataset
 

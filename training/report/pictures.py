@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.core.calibration.conformal import Calibration
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run

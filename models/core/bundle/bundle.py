@@ -19,11 +19,9 @@ from torch import Tensor
 
 from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration, Reference
-from models.core.contract.families import family
+from models.core.contract.families import build, tupled
 from models.core.contract.model import Servable
 from models.core.ood.register import SCORES
-from models.core.screen import config as screen_config
-from models.core.screen.model import Screen
 
 FORMAT = 1
 _LARGE = 256  # numbers; halving fewer saves nothing
@@ -67,20 +65,13 @@ class Bundle:
     def build(self) -> Servable:
         """The model with its weights, in eval mode, on the CPU. Raises BundleError."""
         try:
-            model = self._empty()
+            model = build(self.family, self.config)
             model.load_state_dict(self.weights)
         except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise BundleError(
                 f"{self.name}: {_WEIGHTS} does not fit the config: {error}"
             ) from error
         return model.eval().requires_grad_(False)
-
-    def _empty(self) -> Servable:
-        if self.kind == "screen":
-            return Screen(screen_config.Config(**self.config))
-        module = family(self.family)
-        model: Servable = module.Model(module.Config(**self.config))
-        return model
 
 
 def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,7 +157,7 @@ def load(url: str | Path) -> Bundle:
         return Bundle(
             name=text["name"],
             family=text["family"],
-            config={name: _tupled(value) for name, value in text["config"].items()},
+            config={name: tupled(value) for name, value in text["config"].items()},
             weights=weights,
             preprocessing=_preprocessing(text["preprocessing"]),
             feature_names=tuple(text.get("feature_names", ())),
@@ -176,7 +167,7 @@ def load(url: str | Path) -> Bundle:
             metrics=text["metrics"],
             provenance=text["provenance"],
             graphs={Path(n).stem: data for n, data in files.items() if n.endswith(".onnx")},
-            kind=_kind(text.get("kind", "model")),
+            kind=_kind(text.get("kind", "model"), text["family"]),
             version=hashlib.sha256(raw).hexdigest()[:12],
         )
     except SafetensorError as error:
@@ -204,12 +195,15 @@ def _calibration(name: str, tensors: Mapping[str, Tensor], value: Any) -> Calibr
     )
 
 
-def _kind(text: str) -> Literal["model", "screen"]:
-    if text == "model":
+def _kind(text: str, family: str) -> Literal["model", "screen"]:
+    if text == "model" and family != "screen":
         return "model"
-    if text == "screen":
+    if text == "screen" and family == "screen":
         return "screen"
-    raise BundleError(f"{_DESCRIPTION}: kind {text!r}, accepted are model and screen")
+    raise BundleError(
+        f"{_DESCRIPTION}: kind {text!r} of family {family!r}: accepted are model and screen, the "
+        "latter of family screen"
+    )
 
 
 def _preprocessing(text: dict[str, Any] | None) -> Preprocessing | None:
@@ -235,11 +229,6 @@ def _checked(url: str, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise BundleError(f"{url}/{name} is damaged: its sha256 is not the one in {_DESCRIPTION}")
     return data
-
-
-def _tupled(value: Any) -> Any:
-    """JSON gives lists where a `Config` had tuples."""
-    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
 
 
 def half_rounded(model: torch.nn.Module) -> None:

@@ -17,7 +17,7 @@ from models.core.coding.entropy import TOTAL, Reader, Writer
 from models.core.coding.tables import cumulative, interval
 from models.core.contract.grid import Grid
 from models.core.contract.model import Servable
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.distributions.levels import Output
 
 SEGMENT = 16

@@ -20,7 +20,7 @@ from models.core.coding.entropy import TOTAL, Reader, Writer
 from models.core.coding.exact_twin import exact
 from models.core.coding.fixed_point import ONE, SPAN, exp, on_grid, sigmoid
 from models.core.coding.tables import mixture_weights, scaled
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.integer.prior import LEAST_LOG_SCALE, RARE, component_means
 
 _BLOCK, _NUM_BLOCKS = 32, 32

@@ -14,7 +14,7 @@ from torch.nn.functional import relu
 from models.core.coding.codec import SequentialCodec
 from models.core.coding.exact_twin import ExactLinear
 from models.core.coding.fixed_point import REACH, on_grid, silu
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.distributions.levels import Output
 from models.core.nn.masked import MaskedMLP
 

@@ -10,7 +10,7 @@ from models.core.coding.codec import SequentialCodec
 from models.core.coding.exact_twin import exact
 from models.core.coding.fixed_point import on_grid
 from models.core.contract.grid import Grid
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.distributions.levels import Output
 from models.core.pixelcnn.cached_net import CachedPixelNet
 

@@ -16,7 +16,8 @@ from models.core.coding.entropy import Position, Reader, Writer, words_of
 from models.core.contract.grid import Grid
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds, uniform
-from models.core.contract.operation import NoParams, Operation, Rows
+from models.core.contract.operation import NoParams, Operation
+from models.core.contract.rows import Rows
 
 
 def compression(model: GenerativeModel, codec: Codec) -> Mapping[str, Operation[Any]]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+NUM_LEVELS = 256
+"""Grey levels of an 8-bit pixel."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -45,3 +48,13 @@ def binarise(pixels: Tensor, u: Tensor) -> Tensor:
     pixels stay as they are.
     """
     return torch.where(u < pixels.float() / 255, 255, 0).to(torch.uint8)
+
+
+def quantise(x: Tensor) -> Tensor:
+    """The nearest 8-bit pixels of x in [0, 1]. Shapes: (B, ...) -> uint8 (B, ...)."""
+    return (x.clamp(0, 1) * (NUM_LEVELS - 1)).round().byte()
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """8-bit pixels as events in [0, 1], pixel / 255. Shapes: uint8 (B, ...) -> float32 (B, ...)."""
+    return pixels.float() / (NUM_LEVELS - 1)

@@ -6,10 +6,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from models.core.contract.noise import uniform
-
-NUM_LEVELS = 256
-"""Grey levels of an 8-bit pixel."""
+from models.core.contract.grid import NUM_LEVELS
 
 
 class Likelihood(StrEnum):
@@ -35,24 +32,9 @@ def log_cell_volume(num_dims: int) -> float:
     return -num_dims * math.log(NUM_LEVELS)
 
 
-def dequantise(pixels: Tensor, seed: Tensor, step: Tensor) -> Tensor:
-    """Uniform dequantisation, (pixel + u) / 256 with u in [0, 1): Theis et al. 2016,
-    arXiv:1511.01844, section 3.1.
-
-    Shapes: pixels uint8 (B, ...), seed (B,), step (B,) -> float32 (B, ...) in [0, 1).
-    """
-    u = uniform(seed, step, tuple(pixels.shape[1:])).to(pixels.device)
-    level = pixels.float()
-    # level + u rounds up to level + 1 in float32 where u is close to 1: the next cell.
-    end = torch.nextafter((level + 1) / NUM_LEVELS, torch.zeros_like(level))
-    return torch.minimum((level + u) / NUM_LEVELS, end)
-
-
-def quantise(x: Tensor) -> Tensor:
-    """The nearest 8-bit pixels of x in [0, 1]. Shapes: (B, ...) -> uint8 (B, ...)."""
-    return (x.clamp(0, 1) * (NUM_LEVELS - 1)).round().byte()
-
-
-def to_unit(pixels: Tensor) -> Tensor:
-    """8-bit pixels as events in [0, 1], pixel / 255. Shapes: uint8 (B, ...) -> float32 (B, ...)."""
-    return pixels.float() / (NUM_LEVELS - 1)
+def log_mean_exp(log_weight: Tensor, dim: int) -> Tensor:
+    """log of the mean of exp along a dimension. Shapes: (..., K, ...) -> (..., ...)."""
+    return (
+        log_weight.logsumexp(dim)
+        - torch.full_like(log_weight.select(dim, 0), log_weight.shape[dim]).log()
+    )

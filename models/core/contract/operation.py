@@ -1,46 +1,21 @@
 """Work on rows as a program of steps, so that steps of different requests can share a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
-
-if TYPE_CHECKING:
-    from models.core.contract.model import GenerativeModel
-
-Rows = dict[str, Tensor]
-"""A batch as a table: every tensor has the same leading dimension, one row per sample."""
+from models.core.contract.rows import Rows
 
 P = TypeVar("P")
-
-CPU_COLUMNS = ("seed", "step")
-"""Columns from which noise is drawn; they stay on the CPU."""
 
 
 @dataclass(frozen=True)
 class NoParams:
     """An operation without parameters."""
-
-
-def num_rows(rows: Rows) -> int:
-    """How many rows a table has."""
-    return next(iter(rows.values())).shape[0] if rows else 0
-
-
-def concat(parts: Sequence[Rows]) -> Rows:
-    """Stack tables of equal columns: parts of B_i rows -> one of sum(B_i) rows."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def split(rows: Rows, sizes: list[int]) -> list[Rows]:
-    """The inverse of `concat`: views of `sizes[i]` rows each."""
-    columns = {name: column.split(sizes) for name, column in rows.items()}
-    return [{name: parts[i] for name, parts in columns.items()} for i in range(len(sizes))]
 
 
 class Operation(ABC, Generic[P]):
@@ -129,47 +104,6 @@ class Operation(ABC, Generic[P]):
     def finish(self, rows: Rows) -> Rows:
         """The result columns, from the state after the last step. No network here."""
         return rows
-
-
-class OneShot(Operation[NoParams]):
-    """A single forward pass, as a program of one step."""
-
-    def __init__(
-        self,
-        model: "GenerativeModel",
-        forward: Callable[[Rows], Rows],
-        *,
-        outputs: tuple[str, ...],
-        graphs: tuple[str, ...] = (),
-        takes_label: bool = False,
-        likelihood: Likelihood | None = None,
-    ) -> None:
-        self.model = model
-        self.forward = forward
-        self.outputs = outputs
-        self.graphs = graphs
-        self.takes_label = takes_label
-        self.likelihood = likelihood
-
-    def kind(self, params: NoParams) -> Likelihood | None:
-        return self.likelihood
-
-    def num_steps(self, params: NoParams) -> int:
-        return 1
-
-    def init(self, inputs: Rows, params: NoParams) -> Rows:
-        rows = to_device(inputs, self.model.device)
-        if self.takes_label and "label" not in rows:
-            rows["label"] = torch.full((num_rows(rows),), -1, device=self.model.device)
-        return rows
-
-    def step(self, rows: Rows) -> Rows:
-        return self.forward(rows)
-
-
-def to_device(rows: Rows, device: torch.device) -> Rows:
-    """The rows on a device, except the columns that noise is drawn from."""
-    return {name: c if name in CPU_COLUMNS else c.to(device) for name, c in rows.items()}
 
 
 def run(operation: Operation[P], inputs: Rows, params: P) -> Rows:

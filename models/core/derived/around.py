@@ -1,10 +1,11 @@
-"""Operations that every model with a log density shares."""
+"""A program around another one, whose result it changes."""
 
 from collections.abc import Container
 from typing import Any, TypeVar
 
 from models.core.contract.likelihood import Likelihood
-from models.core.contract.operation import Operation, Rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
 
 P = TypeVar("P")
 
@@ -46,13 +47,3 @@ class Around(Operation[P]):
 
     def finish(self, rows: Rows) -> Rows:
         return self.inner.finish(rows)
-
-
-class EnergyOf(Around[P]):
-    """energy = -log_prob, by the very program that computes log_prob."""
-
-    outputs = ("energy",)
-
-    def finish(self, rows: Rows) -> Rows:
-        result = dict(self.inner.finish(rows))
-        return {"energy": -result.pop("log_prob"), **result}

@@ -4,33 +4,18 @@ Serra et al. 2020, "Input complexity and out-of-distribution detection with like
 generative models", arXiv:1909.11480.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from models.core.contract.grid import Grid
-from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import Operation, Rows, num_rows
-from models.core.derived.around import Around, EnergyOf, P
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.derived.around import Around, P
 from models.core.derived.png_length import code_bits, half_size
 
-_MOST_LEVELS = 256
+MOST_LEVELS = 256
+"""Grey levels that a byte of the code can hold."""
 _CODES = ("code_bits", "half_code_bits")
-
-
-def likelihood_operations(
-    model: GenerativeModel, log_likelihood: Operation[Any]
-) -> Mapping[str, Operation[Any]]:
-    """All that are made of a likelihood: itself, energy, and of images of levels this one."""
-    found = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
-    grid = model.grid
-    if grid is None or len(model.event_shape) != 3 or grid.num_levels > _MOST_LEVELS:
-        return found
-    if min(model.event_shape[1:]) < 2:
-        return found
-    return {**found, "input_complexity": InputComplexity(log_likelihood, grid)}
 
 
 class InputComplexity(Around[P]):
@@ -43,8 +28,8 @@ class InputComplexity(Around[P]):
     def __init__(self, log_likelihood: Operation[P], grid: Grid) -> None:
         """Raises ValueError for levels that are not those of images."""
         super().__init__(log_likelihood)
-        if grid.num_levels > _MOST_LEVELS:
-            raise ValueError(f"{grid.num_levels} levels: accepted are up to {_MOST_LEVELS}")
+        if grid.num_levels > MOST_LEVELS:
+            raise ValueError(f"{grid.num_levels} levels: accepted are up to {MOST_LEVELS}")
         self.grid = grid
         self.outputs = (*log_likelihood.outputs, *_CODES)
 

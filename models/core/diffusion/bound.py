@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.core.contract.grid import Grid
 from models.core.contract.noise import normal, uniform
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.diffusion.density import DiffusionModel
 
 TERM_STREAM = 1

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.graph import Graph
-from models.core.contract.grid import Grid
-from models.core.contract.likelihood import NUM_LEVELS, Likelihood
+from models.core.contract.grid import NUM_LEVELS, Grid
+from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.diffusion.schedule import Schedule
 

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows, rows_at, with_rows_at
 from models.core.diffusion.bound import DiffusionBound
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.ode import NUM_STAGES, FlowOde
-from models.core.flow.inversion import rows_at, with_rows_at
 
 _SOLVER_STEPS = 25
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from models.core.contract.noise import normal, uniform
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.diffusion.bound import decoder_log_prob
 from models.core.diffusion.density import DiffusionModel
 

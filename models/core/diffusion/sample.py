@@ -2,14 +2,15 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from models.core.contract.noise import normal
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
 from models.core.diffusion.coefficients import (
     SAMPLERS,
     Coefficients,
@@ -18,9 +19,7 @@ from models.core.diffusion.coefficients import (
     coefficients,
     times,
 )
-
-if TYPE_CHECKING:
-    from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.density import DiffusionModel
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
     outputs = ("x",)
     graphs = ("eps",)
 
-    def __init__(self, model: "DiffusionModel", defaults: DiffusionSampleParams) -> None:
+    def __init__(self, model: DiffusionModel, defaults: DiffusionSampleParams) -> None:
         """Raises ValueError if the model cannot do what `defaults` say."""
         self.model = model
         self.defaults = defaults

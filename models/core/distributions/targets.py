@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.core.contract.noise import uniform
-from models.core.transforms.transform import standard_normal_log_prob
+from models.core.distributions.normal import standard_normal_log_prob
 
 _WALL_AT, _WALL_WIDTH = 4.0, 0.4
 _PROPOSALS = 2**16  # of a step of rejection sampling

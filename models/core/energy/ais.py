@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from models.core.contract.noise import normal, uniform
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
 
 EnergyAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -7,19 +7,18 @@ Hinton 2002; informative starts from a Gaussian per class: Yang and Ji 2021, arX
 
 from collections.abc import Container
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.contract.likelihood import to_unit
+from models.core.contract.grid import to_unit
 from models.core.contract.noise import normal, uniform
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.energy.density import EnergyDensity
 from models.core.nn.conv import class_mask
-
-if TYPE_CHECKING:
-    from models.core.energy.density import EnergyModel
 
 START_STREAM = 1
 """Noise stream of the starts; the steps use stream 0."""
@@ -61,7 +60,7 @@ class Langevin(Operation[LangevinParams]):
     outputs = ("x",)
     graphs = ("energy_grad",)
 
-    def __init__(self, model: "EnergyModel") -> None:
+    def __init__(self, model: EnergyDensity) -> None:
         self.model = model
 
     @property

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.contract.operation import Operation, Rows
-from models.core.flow.density import FlowModel
-from models.core.flow.inversion import rows_at, with_rows_at
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, rows_at, with_rows_at
+from models.core.flow.model import FlowModel
 from models.core.flow.programs import FlowSampleParams, latent_noise
 from models.core.transforms.residual import ResidualBlock
 from models.core.transforms.transform import Transform

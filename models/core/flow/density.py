@@ -6,7 +6,6 @@ arXiv:1605.08803. log p(x) = log N(f(x); 0, I) + log |det df/dx|.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +14,10 @@ from models.core.contract.graph import Graph
 from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import Operation
-from models.core.derived.input_complexity import likelihood_operations
-from models.core.flow.programs import FlowDecode, FlowEncode, FlowLogLikelihood, FlowSample
-from models.core.ood.of_flow import LatentFit
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.transforms.dequantisation import UniformDequantisation, levels_of
 from models.core.transforms.mixture_cdf import MixtureCDF
-from models.core.transforms.transform import (
-    Centre,
-    Chain,
-    Logit,
-    Standardise,
-    Transform,
-    standard_normal_log_prob,
-)
+from models.core.transforms.transform import Centre, Chain, Logit, Standardise, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +36,7 @@ class FlowConfig:
     """With which samples are drawn unless a request says otherwise."""
 
 
-class FlowModel(GenerativeModel):
+class FlowDensity(GenerativeModel):
     """z = f(x) with z (B, D) standard normal.
 
     Of real vectors the log density is EXACT; of pixels it is a BOUND, since the flow models the
@@ -156,13 +145,3 @@ class FlowModel(GenerativeModel):
 
     def _decode_graph(self, z: Tensor) -> tuple[Tensor]:
         return (self.decode(z),)
-
-    def operations(self) -> Mapping[str, Operation[Any]]:
-        log_likelihood = FlowLogLikelihood(self)
-        return {
-            "sample": FlowSample(self),
-            **likelihood_operations(self, log_likelihood),
-            "encode": FlowEncode(self),
-            "decode": FlowDecode(self),
-            "latent_fit": LatentFit(self),
-        }

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows, rows_at, with_rows_at
 from models.core.transforms.autoregressive import Autoregressive
 
 
@@ -111,16 +111,3 @@ class Inversion:
             "pass": torch.where(over, 0, num),
             "done": over & (rows["block"] + 1 == len(self.blocks)),
         }
-
-
-def rows_at(rows: Rows, chosen: Tensor) -> Rows:
-    """Some rows of a table. Shapes: chosen int64 (N,), on the CPU."""
-    return {name: column[chosen.to(column.device)] for name, column in rows.items()}
-
-
-def with_rows_at(rows: Rows, chosen: Tensor, part: Rows) -> Rows:
-    """The table with other values in some rows, for the columns that `part` has."""
-    return {
-        name: column.index_copy(0, chosen.to(column.device), part[name]) if name in part else column
-        for name, column in rows.items()
-    }

@@ -7,9 +7,11 @@ from typing import TypeVar
 from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
-from models.core.contract.operation import Operation, Rows
-from models.core.flow.density import FlowModel
-from models.core.flow.inversion import Inversion, InversionParams, rows_at, with_rows_at
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, rows_at, with_rows_at
+from models.core.distributions.normal import standard_normal_log_prob
+from models.core.flow.inversion import Inversion, InversionParams
+from models.core.flow.model import FlowModel
 from models.core.flow.programs import (
     FlowEncode,
     FlowEncodeParams,
@@ -19,7 +21,7 @@ from models.core.flow.programs import (
     latent_noise,
 )
 from models.core.transforms.autoregressive import Autoregressive
-from models.core.transforms.transform import Chain, Transform, standard_normal_log_prob
+from models.core.transforms.transform import Chain, Transform
 
 P = TypeVar("P", bound=InversionParams)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -10,10 +10,9 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds, normal
-from models.core.contract.operation import NoParams, Operation, Rows, num_rows
-
-if TYPE_CHECKING:
-    from models.core.flow.density import FlowModel
+from models.core.contract.operation import NoParams, Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.flow.density import FlowDensity
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class FlowSample(Operation[FlowSampleParams]):
     outputs = ("x",)
     graphs = ("decode",)
 
-    def __init__(self, model: "FlowModel") -> None:
+    def __init__(self, model: FlowDensity) -> None:
         self.model = model
 
     @property
@@ -58,7 +57,7 @@ class FlowSample(Operation[FlowSampleParams]):
         return {"x": self.model.to_event(rows["y"])}
 
 
-def latent_noise(model: "FlowModel", seed: Tensor, temperature: float) -> Tensor:
+def latent_noise(model: FlowDensity, seed: Tensor, temperature: float) -> Tensor:
     """temperature times standard normal. Shapes: seed (B,) -> (B, D)."""
     noise = normal(seed, torch.zeros_like(seed), (model.num_dims,))
     return temperature * noise.to(model.device)
@@ -72,7 +71,7 @@ class FlowDecode(Operation[NoParams]):
     outputs = ("x",)
     graphs = ("decode",)
 
-    def __init__(self, model: "FlowModel") -> None:
+    def __init__(self, model: FlowDensity) -> None:
         self.model = model
 
     def num_steps(self, params: NoParams) -> int:
@@ -105,7 +104,7 @@ class FlowEncode(Operation[FlowEncodeParams]):
     Params = FlowEncodeParams
     outputs = ("z",)
 
-    def __init__(self, model: "FlowModel") -> None:
+    def __init__(self, model: FlowDensity) -> None:
         self.model = model
 
     @property
@@ -149,7 +148,7 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
     graphs = ("log_prob",)
     shares_seed = True
 
-    def __init__(self, model: "FlowModel") -> None:
+    def __init__(self, model: FlowDensity) -> None:
         self.model = model
 
     @property

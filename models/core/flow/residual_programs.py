@@ -10,12 +10,13 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import uniform
-from models.core.contract.operation import Operation, Rows
-from models.core.flow.density import FlowModel
-from models.core.flow.inversion import rows_at, with_rows_at
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, rows_at, with_rows_at
+from models.core.distributions.normal import standard_normal_log_prob
+from models.core.flow.model import FlowModel
 from models.core.flow.programs import FlowLogLikelihood, FlowLogLikelihoodParams
 from models.core.transforms.residual import ResidualBlock, exact, truncated
-from models.core.transforms.transform import Transform, standard_normal_log_prob
+from models.core.transforms.transform import Transform
 
 EXACT_DIMS = 256
 """Up to so many dimensions the whole Jacobian of a block is affordable in serving."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import uniform
-from models.core.contract.operation import NoParams, Operation, Rows
+from models.core.contract.operation import NoParams, Operation
+from models.core.contract.rows import Rows
 
 P = TypeVar("P")
 

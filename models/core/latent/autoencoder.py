@@ -12,10 +12,11 @@ from models.core.contract.grid import Grid
 from models.core.contract.operation import Operation
 from models.core.distributions.levels import OutputName, output
 from models.core.latent.config import LatentConfig
-from models.core.latent.density import LatentModel
+from models.core.latent.density import ValueDecoder
+from models.core.latent.likelihood_path import LikelihoodPath
+from models.core.latent.model import LatentModel
 from models.core.latent.nets import NetName, decoder
 from models.core.latent.programs import LatentDecode, LatentSample, Reconstruct
-from models.core.ood.of_autoencoder import LikelihoodPath
 
 _EDGE = 0.02
 """How near to 0 or 1 a pixel's own frequency may start."""
@@ -35,7 +36,7 @@ class AutoencoderConfig(LatentConfig):
     decoder_hidden: tuple[int, ...] = (16,)
 
 
-class Autoencoder(LatentModel):
+class Autoencoder(LatentModel, ValueDecoder):
     """p(x given z) = product over the values of x, which are independent given z."""
 
     config: AutoencoderConfig

@@ -12,7 +12,9 @@ from models.core.latent.posterior_flows import (
     PosteriorName,
     SylvesterPosterior,
 )
-from models.core.transforms.coupling import AffineCoupling, Alternate, ResNet
+from models.core.nn.resnet import ResNet
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import Alternate
 from models.core.transforms.transform import Chain, Transform
 
 

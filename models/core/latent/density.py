@@ -6,27 +6,23 @@ arXiv:1509.00519; free bits: Kingma et al. 2016, arXiv:1606.04934, appendix C.8.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.core.contract.graph import Graph
 from models.core.contract.grid import grid_of
-from models.core.contract.likelihood import Likelihood
+from models.core.contract.likelihood import Likelihood, log_mean_exp
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
-from models.core.contract.operation import Operation
-from models.core.derived.input_complexity import likelihood_operations
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.config import LatentConfig, check, posterior_flow, prior_flow
-from models.core.latent.importance import ImportanceLogLikelihood, log_mean_exp
 from models.core.latent.nets import encoder
 from models.core.latent.posterior import Posterior, normal_kl
-from models.core.latent.programs import LatentEncode
-from models.core.transforms.transform import Transform, standard_normal_log_prob
+from models.core.transforms.transform import Transform
 
 
-class LatentModel(GenerativeModel):
+class LatentDensity(GenerativeModel):
     """p(x) = integral of p(x given z) p(z) dz, of which only a bound is known.
 
     Shape letters: B rows, D latents, S numbers of the encoder, K importance samples.
@@ -147,9 +143,17 @@ class LatentModel(GenerativeModel):
     def _statistics_graph(self, x: Tensor) -> tuple[Tensor]:
         return (self.statistics(x),)
 
-    def operations(self) -> Mapping[str, Operation[Any]]:
-        log_likelihood = ImportanceLogLikelihood(self)
-        return {
-            **likelihood_operations(self, log_likelihood),
-            "encode": LatentEncode(self),
-        }
+
+class ValueDecoder(LatentDensity):
+    """p(x given z) with a distribution of its own for every value, all in one network call.
+
+    Graph "decode" gives their P numbers: z (B, D) -> (B, *event, P).
+    """
+
+    @abstractmethod
+    def expected(self, params: Tensor) -> Tensor:
+        """The mean of every value. Shapes: (B, *event, P) -> (B, *event)."""
+
+    @abstractmethod
+    def chosen(self, params: Tensor, u: Tensor) -> Tensor:
+        """Values drawn by uniform numbers. Shapes: (B, *event, P), (B, *event) -> (B, *event)."""

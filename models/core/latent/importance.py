@@ -4,7 +4,7 @@ Burda et al. 2016, "Importance weighted autoencoders", arXiv:1509.00519, equatio
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,18 +12,9 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds, normal
-from models.core.contract.operation import Operation, Rows, num_rows
-
-if TYPE_CHECKING:
-    from models.core.latent.density import LatentModel
-
-
-def log_mean_exp(log_weight: Tensor, dim: int) -> Tensor:
-    """log of the mean of exp along a dimension. Shapes: (..., K, ...) -> (..., ...)."""
-    return (
-        log_weight.logsumexp(dim)
-        - torch.full_like(log_weight.select(dim, 0), log_weight.shape[dim]).log()
-    )
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.latent.density import LatentDensity
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class ImportanceLogLikelihood(Operation[ImportanceParams]):
     outputs = ("log_prob", "standard_error")
     shares_seed = True
 
-    def __init__(self, model: "LatentModel") -> None:
+    def __init__(self, model: LatentDensity) -> None:
         self.model = model
         self.graphs = ("statistics", *model.decoder_graphs)
 

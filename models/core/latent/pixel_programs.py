@@ -2,19 +2,17 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.core.contract.operation import Rows, num_rows
+from models.core.contract.rows import Rows, num_rows
+from models.core.latent.density import LatentDensity
 from models.core.latent.programs import PIXEL_STREAM, LatentChoice, posterior_noise
 from models.core.pixelcnn.cached_net import CachedPixelNet
 from models.core.pixelcnn.sampler import PixelSample, PixelSampleParams
-
-if TYPE_CHECKING:
-    from models.core.latent.density import LatentModel
 
 
 class PixelsGivenLatents(PixelSample):
@@ -27,9 +25,9 @@ class PixelsGivenLatents(PixelSample):
     given = ("features",)
     stream = PIXEL_STREAM
 
-    model: "LatentModel"
+    model: LatentDensity
 
-    def __init__(self, model: "LatentModel", net: CachedPixelNet, temperature: float) -> None:
+    def __init__(self, model: LatentDensity, net: CachedPixelNet, temperature: float) -> None:
         super().__init__(model, net, temperature)
 
     @abstractmethod

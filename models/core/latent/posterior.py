@@ -7,8 +7,8 @@ Kingma and Welling 2014, "Auto-encoding variational Bayes", arXiv:1312.6114; Rez
 import torch
 from torch import Tensor, nn
 
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.posterior_flows import PosteriorFlow
-from models.core.transforms.transform import standard_normal_log_prob
 
 MOST_LOG_STD = 8.0
 """Standard deviations beyond e^8, or below e^-8, are no use, and their squares overflow sums."""

@@ -1,17 +1,16 @@
 """The programs of a latent-variable model whose decoder is one network call, and its encoder's."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from models.core.contract.noise import normal, uniform
-from models.core.contract.operation import Operation, Rows, num_rows
-
-if TYPE_CHECKING:
-    from models.core.latent.density import LatentModel
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
+from models.core.latent.density import LatentDensity, ValueDecoder
 
 PIXEL_STREAM = 1
 """Noise stream of the values; latents use stream 0."""
@@ -24,16 +23,6 @@ ValueChoice = Annotated[
     Literal["mean", "noise"],
     Field(description="expected values, or a draw by the request's seed"),
 ]
-
-
-class ValueDecoder(Protocol):
-    """What these programs ask of a model beside what `LatentModel` is."""
-
-    def expected(self, params: Tensor) -> Tensor:
-        """The mean of every value. Shapes: (B, *event, P) -> (B, *event)."""
-
-    def chosen(self, params: Tensor, u: Tensor) -> Tensor:
-        """Values drawn by uniform numbers. Shapes: (B, *event, P), (B, *event) -> (B, *event)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ class LatentEncode(Operation[LatentEncodeParams]):
     outputs = ("z",)
     graphs = ("statistics",)
 
-    def __init__(self, model: "LatentModel") -> None:
+    def __init__(self, model: LatentDensity) -> None:
         self.model = model
 
     @property
@@ -71,7 +60,7 @@ class LatentEncode(Operation[LatentEncodeParams]):
         return {"z": self.model.posterior.draw(statistics, rows["eps"])[0]}
 
 
-def posterior_noise(model: "LatentModel", seed: Tensor, latent: str) -> Tensor:
+def posterior_noise(model: LatentDensity, seed: Tensor, latent: str) -> Tensor:
     """eps of a posterior's draw, 0 for its centre. Shapes: seed (B,) -> (B, D)."""
     if latent == "mean":
         return torch.zeros(len(seed), model.num_latents, device=model.device)
@@ -83,7 +72,7 @@ class _Decoding(Operation[Any]):
 
     outputs = ("x",)
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ValueDecoder) -> None:
         self.model = model
 
     def gives_means(self, params: Any) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.core.calibration.conformal import Reference
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from models.core.ood.score import Score
 
 UNIT = "standard deviations (Mahalanobis)"

@@ -1,66 +1,20 @@
-"""What an energy model or a classifier says of an image beside its energy: features and slopes.
+"""Scores of an energy model or a classifier: its energy, its gradient, its softmax, its features.
 
 Wang et al. 2022, "ViM: out-of-distribution with virtual-logit matching", arXiv:2203.10807;
 Grathwohl et al. 2020, arXiv:1912.03263, section 5.3.3.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from models.core.calibration.conformal import Reference
-from models.core.contract.operation import OneShot, Rows, num_rows
-from models.core.nn.conv import class_mask
+from models.core.contract.rows import Rows
 from models.core.ood.mahalanobis import rows_times
 from models.core.ood.score import Score
-
-if TYPE_CHECKING:
-    from models.core.energy.density import EnergyModel
 
 _MOST_AXES = 32
 """Of the subspace that in-distribution features are said to lie in; at most half of all axes."""
 _LEAST = 1e-30  # of a gradient's norm: its logarithm stays finite
-
-
-class Features(OneShot):
-    """Columns energy (B,), features (B, hidden), what the last layer sees, and of a model with
-    classes also logits and probabilities (B, K): all of an image in one pass."""
-
-    def __init__(self, model: "EnergyModel") -> None:
-        classes = ("probabilities", "logits") if model.num_classes else ()
-        super().__init__(
-            model,
-            self._features,
-            outputs=(*classes, "energy", "features"),
-            graphs=("features",),
-        )
-
-    def _features(self, rows: Rows) -> Rows:
-        logits, energy, features = self.model.compute("features", rows["x"])
-        found = {"energy": energy, "features": features}
-        if self.model.num_classes:
-            found |= {"probabilities": logits.softmax(1), "logits": logits}
-        return found
-
-
-class GradientNorm(OneShot):
-    """Columns grad_norm (B,), |dE/dx|_2 in nats per unit of grey, and energy (B,)."""
-
-    def __init__(self, model: "EnergyModel") -> None:
-        super().__init__(
-            model,
-            self._gradient_norm,
-            outputs=("grad_norm", "energy"),
-            graphs=("energy_grad",),
-        )
-        self.num_outputs = model.num_outputs
-
-    def _gradient_norm(self, rows: Rows) -> Rows:
-        x = rows["x"]
-        every = torch.full((num_rows(rows),), -1, device=x.device)
-        energy, grad = self.model.compute("energy_grad", x, class_mask(every, self.num_outputs))
-        return {"grad_norm": grad.flatten(1).double().norm(dim=1).float(), "energy": energy}
 
 
 def fit_subspace(features: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from models.core.calibration.conformal import Reference
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 
 
 @dataclass(frozen=True)

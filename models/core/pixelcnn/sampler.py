@@ -8,7 +8,8 @@ from pydantic import Field
 
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import uniform
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
 from models.core.pixelcnn.cached_net import CachedPixelNet
 
 

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.core.contract.families import family
-from models.core.contract.model import GenerativeModel
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -56,16 +53,3 @@ class Config:
     def all_components(self) -> list[Component]:
         """The components, whatever they were given as."""
         return [c if isinstance(c, Component) else Component(**c) for c in self.components]
-
-
-def model_of(part: Part) -> GenerativeModel:
-    """A new model of the part's family. Raises ValueError if there is no such family."""
-    module = family(part.family)
-    config = {k: _tupled(v) for k, v in part.config.items()}
-    model: GenerativeModel = module.Model(module.Config(**config))
-    return model
-
-
-def _tupled(value: Any) -> Any:
-    """JSON gives lists where a `Config` has tuples."""
-    return tuple(_tupled(v) for v in value) if isinstance(value, (list, tuple)) else value

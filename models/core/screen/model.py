@@ -6,19 +6,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.core.contract.families import build
 from models.core.contract.graph import Graph
-from models.core.contract.grid import Grid
-from models.core.contract.likelihood import NUM_LEVELS
+from models.core.contract.grid import NUM_LEVELS, Grid
 from models.core.contract.model import Backend, GenerativeModel, Servable
-from models.core.contract.operation import Operation, Rows, concat, run
+from models.core.contract.one_shot import OneShot
+from models.core.contract.operation import Operation, run
+from models.core.contract.rows import Rows, concat
 from models.core.ood.register import SCORES, Score
-from models.core.ood.zvalues import fit_knots, z_value
-from models.core.screen import self_test as witness
-from models.core.screen.config import Component, Config, model_of
-from models.core.screen.screening import Screening
+from models.core.ood.zvalues import fisher, fit_knots, z_value
+from models.core.screen import self_test
+from models.core.screen.config import Component, Config, Part
 
 CHUNK = 8
 """Rows that the parts see at once: every size up to it is checked when a screen settles."""
+
+
+class Screening(OneShot):
+    """How strange an image is to a screen: score (B,), and what its components found.
+
+    z (B, J) and scores (B, J) are theirs, category (B,) the class that the classifier sees or
+    -1. Nothing is random: what parts draw, they draw from one fixed seed. Rows are looked at in
+    chunks for which a row's answer was seen to be the same bits alone and in company.
+    """
+
+    def __init__(self, screen: "Screen") -> None:
+        columns = ("score", "z", "scores", "category")
+        super().__init__(screen, self._screened, outputs=columns, graphs=tuple(screen.graphs()))
+        self.screen = screen
+
+    def preview(self, rows: Rows) -> Tensor | None:
+        return None
+
+    def _screened(self, rows: Rows) -> Rows:
+        return concat([self._look(x) for x in rows["x"].split(self.screen.chunk)])
+
+    def _look(self, x: Tensor) -> Rows:
+        columns = self.screen.columns(x)
+        scores = self.screen.raw_scores(columns)
+        z = self.screen.z_values(scores)
+        classifier = self.screen.config.classifier
+        category = torch.full((len(x),), -1, device=x.device)
+        if classifier:
+            category = columns[f"{classifier}.logits"].argmax(1)
+        return {
+            "score": fisher(z).float(),
+            "z": z.float(),
+            "scores": scores.float(),
+            "category": category,
+        }
 
 
 class Screen(Servable):
@@ -38,14 +74,15 @@ class Screen(Servable):
         self.event_shape = config.event_shape
         self.grid = Grid(NUM_LEVELS)
         self.components = config.all_components
-        self.parts = nn.ModuleDict({part.name: model_of(part) for part in config.all_parts})
+        self.parts = nn.ModuleDict({part.name: _model_of(part) for part in config.all_parts})
         self._check()
         self.num_classes = config.num_classes if config.classifier else 0
         sizes = [c.num_references for c in self.components]
         self.register_buffer("references", torch.zeros(sum(sizes), dtype=torch.float64))
         shape = (len(self.components), config.num_knots + 2)
         self.register_buffer("knots", torch.zeros(shape, dtype=torch.float64))
-        shape = (witness.NUM, len(self.components))
+        shape = (self_test.NUM, len(self.components))
+        # z-values of the self-test's pictures when the screen was made; zeros: not yet.
         self.register_buffer("witnessed", torch.zeros(shape, dtype=torch.float64))
         self.chunk = CHUNK
         self.programs = {name: self.programs_of(name) for name in self.parts}
@@ -96,18 +133,9 @@ class Screen(Servable):
         were when they were calibrated.
         """
         if self.witnessed.any():
-            witness.verify(self.of_witnesses(), self.witnessed, self.score_names)
-        generator = torch.Generator().manual_seed(0)
-        x = torch.rand(CHUNK, *self.event_shape, generator=generator)
-        x[::2] = x[::2] * (torch.rand(len(x[::2]), 1, 1, 1, generator=generator))
-        x = self.grid.values(self.grid.levels(x))
-        alone = concat([self.columns(row) for row in x.split(1)])
-        for size in range(2, CHUNK + 1):
-            together = self.columns(x[:size])
-            if any(not torch.equal(together[name], alone[name][:size]) for name in alone):
-                self.chunk = 1
-                return
-        self.chunk = CHUNK
+            self_test.verify(self.known_z_values(), self.witnessed, self.score_names)
+        x = self.grid.values(self.grid.levels(self_test.noise(CHUNK, self.event_shape)))
+        self.chunk = CHUNK if self_test.same_in_company(self.columns, x) else 1
 
     def columns(self, x: Tensor) -> Rows:
         """What the parts say, by part.column. Shapes: x (B, C, H, W)."""
@@ -142,9 +170,9 @@ class Screen(Servable):
                 rows[f"background_{column}"] = columns[f"{component.background}.{column}"]
         return rows
 
-    def of_witnesses(self) -> Tensor:
+    def known_z_values(self) -> Tensor:
         """z-values of images that are always the same. -> (4, J) float64."""
-        x = self.grid.values(self.grid.levels(witness.witnesses(self.event_shape)))
+        x = self.grid.values(self.grid.levels(self_test.pictures(self.event_shape)))
         alone = concat([self.columns(row) for row in x.split(1)])
         return self.z_values(self.raw_scores(alone))
 
@@ -198,3 +226,15 @@ class Screen(Servable):
                 raise ValueError(f"part {name} is about events of {self.part(name).event_shape}")
         if self.config.classifier and self.config.classifier not in self.parts:
             raise ValueError(f"classifier {self.config.classifier!r} is no part")
+
+
+Model = Screen
+"""As `models.core.contract.families.build` looks for it."""
+
+
+def _model_of(part: Part) -> GenerativeModel:
+    """A new model of the part's family. Raises ValueError if there is no such family."""
+    model = build(part.family, part.config)
+    if not isinstance(model, GenerativeModel):
+        raise ValueError(f"part {part.name}: a {part.family} has no density of its own")
+    return model

@@ -5,17 +5,19 @@ If one of these changes, p-values are wrong and no error says so, unless known i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from models.core.contract.rows import Rows, concat
 
 NUM = 4
 _TOLERANCE = 0.02
 """Of a z-value, in standard deviations, and as a share of it beyond the first."""
 
 
-def witnesses(event_shape: tuple[int, ...]) -> Tensor:
+def pictures(event_shape: tuple[int, ...]) -> Tensor:
     """Waves on black, a slope, a disc and a fine pattern, with other phases in other colours.
 
     Shapes: (C, H, W) -> (4, C, H, W) in [0, 1], a function of the shape alone.
@@ -34,7 +36,7 @@ def witnesses(event_shape: tuple[int, ...]) -> Tensor:
 
 
 def verify(z: Tensor, expected: Tensor, names: Sequence[str]) -> None:
-    """Compare z-values of the witnesses with stored ones. Shapes: (4, J) each, J names.
+    """Compare z-values of the pictures with stored ones. Shapes: (4, J) each, J names.
 
     Raises ValueError, naming the score that is farthest off.
     """
@@ -47,4 +49,25 @@ def verify(z: Tensor, expected: Tensor, names: Sequence[str]) -> None:
         f"score {names[j]} gives z {float(z[i, j]):.3f} where it gave {float(expected[i, j]):.3f} "
         "when it was calibrated: a library or a constant is another one here, and p-values would "
         "be wrong; calibrate the bundle anew with images of its own kind"
+    )
+
+
+def noise(num: int, event_shape: tuple[int, ...]) -> Tensor:
+    """Always the same noise, every second image of it darker. -> (num, C, H, W) in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(num, *event_shape, generator=generator)
+    x[::2] = x[::2] * (torch.rand(len(x[::2]), 1, 1, 1, generator=generator))
+    return x
+
+
+def same_in_company(columns: Callable[[Tensor], Rows], x: Tensor) -> bool:
+    """Whether every image has the very bits alone that it has with those before it.
+
+    `columns` is tried with the first 2, 3, ... images. Shapes: (N, C, H, W).
+    """
+    alone = concat([columns(row) for row in x.split(1)])
+    return all(
+        torch.equal(values, alone[name][:size])
+        for size in range(2, len(x) + 1)
+        for name, values in columns(x[:size]).items()
     )

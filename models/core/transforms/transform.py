@@ -133,9 +133,3 @@ class Centre(Transform):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         size = z[0].numel()
         return z / self.scale + 0.5, -z.new_full((z.shape[0],), self.scale).log() * size
-
-
-def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """log N(z; 0, I) in nats. Shapes: (B, ...) -> (B,)."""
-    log_norm = 0.9189385332046727  # ln(2 pi) / 2
-    return -(0.5 * z.square() + log_norm).flatten(1).sum(1)

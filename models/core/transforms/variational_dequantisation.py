@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from models.core.transforms.coupling import AffineCoupling, Checkerboard, ResNet, halves
+from models.core.distributions.normal import standard_normal_log_prob
+from models.core.nn.resnet import ResNet
+from models.core.transforms.coupling import AffineCoupling
 from models.core.transforms.dequantisation import cell_edge, into_cell
+from models.core.transforms.halves import Checkerboard, halves
 from models.core.transforms.multiscale import DIAGONAL, squeeze
-from models.core.transforms.transform import standard_normal_log_prob
 
 
 class VariationalDequantisation(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 from starlette.responses import Response
 from torch import Tensor
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from service.engine.ticket import Ticket, Viewer
 from service.engine.worker import Answer
 from service.errors import TooManyRows

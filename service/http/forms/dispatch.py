@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.responses import Response
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.engine.ticket import Viewer
 from service.engine.worker import Answer
 from service.http.call import Call

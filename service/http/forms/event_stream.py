@@ -15,7 +15,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.responses import Response
 from torch import Tensor
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from service.engine.ticket import Ticket, Viewer
 from service.engine.worker import Answer
 from service.errors import ClientGone, ServiceError

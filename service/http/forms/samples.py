@@ -8,7 +8,7 @@ import numpy as np
 from starlette.responses import Response
 from torch import Tensor
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from service.engine.worker import Answer
 from service.errors import InvalidRequest, NotAcceptable
 from service.http.body import JSON

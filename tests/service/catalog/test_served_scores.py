@@ -13,7 +13,8 @@ from models.core.bundle.bundle import Bundle, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration
 from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES
 from service.settings import Settings
 from tests.service.conftest import Client, client_of

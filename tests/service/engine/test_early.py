@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from service.engine.engine import Engine
 from service.engine.ticket import LaneKey, Observer, Ticket
 from service.errors import StepFailed

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.contract.operation import Operation, Rows, concat, run
+from models.core.contract.operation import Operation, run
+from models.core.contract.rows import Rows, concat
 from service.engine.engine import Engine
 from service.engine.ticket import LaneKey, Observer, Ticket
 from tests.support.service.models import (

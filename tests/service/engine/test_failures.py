@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.errors import ServiceError, ShuttingDown, StepFailed
 from tests.support.service.models import Count, CountParams, ask, count_engine, inputs, run_dry
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from service.engine.ticket import LaneKey, Ticket
 from service.http.forms.event_stream import MAX_IMAGES, Progress
 from service.media.decode import grid

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.operation import Rows
+from models.core.contract.rows import Rows
 from service.engine.engine import Engine
 from service.engine.ticket import LaneKey, Ticket, Viewer
 from tests.support.models.cases import CASES, Case, title

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from service.engine.ticket import LaneKey, Ticket
 from service.errors import Overloaded, TooManyRows
 from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.core.contract.likelihood import quantise
-from models.core.contract.operation import Rows
+from models.core.contract.grid import quantise
+from models.core.contract.rows import Rows
 from service.http.forms import event_stream as events
 from service.media.decode import grid
 from service.schema import answers

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.core.contract.grid import Grid
-from models.core.contract.likelihood import to_unit
+from models.core.contract.grid import Grid, to_unit
 from service.errors import InvalidArray
 from service.media.arrays import Form, from_lists, from_npy, unit
 from tests.support.service.pictures import npy

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.core.contract.likelihood import quantise
+from models.core.contract.grid import quantise
 from models.core.flow.programs import FlowEncodeParams
 from service.schema import answers
 from tests.service.conftest import Client

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.likelihood import quantise
-from models.core.contract.operation import Rows
+from models.core.contract.grid import quantise
+from models.core.contract.rows import Rows
 from service.media.grid import discretised
 from service.schema import answers
 from tests.service.conftest import Client

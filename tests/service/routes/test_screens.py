@@ -8,7 +8,8 @@ import torch
 
 from models.core.calibration.group import group_test
 from models.core.calibration.pac import pac_rank, rate_bound
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from service.catalog.catalog import Served
 from tests.service.conftest import CLASS_NAMES, Client
 from tests.support.service.screens import NUM, SCREENED, X

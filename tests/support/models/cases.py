@@ -9,7 +9,8 @@ import torch
 from models.core.contract.families import families
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation, Rows, concat, num_rows, run, split
+from models.core.contract.operation import Operation, run
+from models.core.contract.rows import Rows, concat, num_rows, split
 from tests.support.models.tiny import events_of, latents_of, random_model
 
 ATOL = 1e-4

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation, Rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
 from models.core.diffusion.schedule import Schedule

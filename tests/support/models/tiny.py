@@ -7,8 +7,9 @@ from torch import Tensor
 
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
-from models.core.energy.density import EnergyConfig, EnergyModel
-from models.core.flow.density import FlowModel
+from models.core.energy.density import EnergyConfig
+from models.core.energy.model import EnergyModel
+from models.core.flow.model import FlowModel
 
 LOG_Z, LOG_Z_ERROR = 3.0, 0.25
 SPREAD = 0.2

@@ -11,7 +11,8 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from tests.support.models.tiny import events_of, random_model
 
 FEATURES = ("radius", "texture", "perimeter", "area", "smoothness")

@@ -8,7 +8,8 @@ import torch
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
 from service.engine.engine import Engine
 from service.engine.ticket import LaneKey, Ticket
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from tests.support.service.models import inputs, tiny_model
 from tests.support.service.pictures import pixels
 

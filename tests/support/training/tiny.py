@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.core.contract.families import family
-from models.core.energy.density import EnergyModel
+from models.core.energy.model import EnergyModel
 from training.data.splits import Split
 from training.fit.contrastive import Contrastive
 from training.fit.recipe import Recipe

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.core.bundle.bundle import Bundle, save
 from models.core.bundle.preprocess import Preprocessing
-from models.core.latent.density import LatentModel
+from models.core.latent.model import LatentModel
 from models.vae import Config
 from tests.support.models.tiny import events_of, random_model
 from training.data.splits import Split

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from models.core.contract.likelihood import to_unit
-from models.core.energy.density import EnergyModel
+from models.core.contract.grid import to_unit
+from models.core.energy.model import EnergyModel
 from tests.support.training.tiny import blobs, new_model
 from training.fit.contrastive import Contrastive
 

@@ -9,8 +9,8 @@ import torch
 
 from models.core.bundle.bundle import Bundle, save
 from models.core.bundle.preprocess import Preprocessing
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN, TARGETS
-from models.core.transforms.transform import standard_normal_log_prob
 from models.sylvester import Config, Model
 from tests.support.models.invertible import draws, seeded, wild
 from tests.support.models.tiny import pair_model, quadrature_log_z, random_model

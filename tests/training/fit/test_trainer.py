@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.core.energy.density import EnergyModel
+from models.core.energy.model import EnergyModel
 from tests.support.training.tiny import LIGHTNING, blobs, new_model, small_recipe
 from training.data.batches import Batches
 from training.fit.contrastive import Contrastive

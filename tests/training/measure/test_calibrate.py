@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from models.core.contract.likelihood import to_unit
+from models.core.contract.grid import to_unit
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.ood.register import SCORES

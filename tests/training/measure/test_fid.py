@@ -13,7 +13,8 @@ from torch import Tensor
 from models.core.contract.graph import Graph, OnnxFunction
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
-from models.core.contract.operation import Operation, Rows, num_rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, num_rows
 from tests.support.training.tiny import LIGHTNING, blobs
 from training.data.batches import Batches
 from training.measure import fid

@@ -8,7 +8,8 @@ import torch
 from torch.distributions import Normal
 
 from models.core.contract.grid import Grid
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
 from models.core.transforms.transform import Flatten, Standardise
 from training.data.splits import Split
 from training.measure.likelihood import independent, inverse_error, likelihood

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models.core.distributions.targets import GAUSSIAN_FACTOR, GAUSSIAN_MEAN
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
 from models.core.transforms.transform import Flatten, Standardise
 from training.data.splits import Dataset, Split, load
 from training.measure import plane

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from models.core.calibration.conformal import Calibration, Reference
-from models.core.energy.density import EnergyConfig, EnergyModel
+from models.core.energy.density import EnergyConfig
+from models.core.energy.model import EnergyModel
 from models.jem import Config, Model
 from training.data.batches import Batches
 from training.data.splits import Split

@@ -9,8 +9,8 @@ from torch import Tensor
 from models.core.contract.graph import OnnxFunction, seconds_per_call
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
-from models.core.energy.density import EnergyModel
 from models.core.energy.langevin import Langevin
+from models.core.energy.model import EnergyModel
 from models.core.nn.conv import class_mask
 from tests.support.models.tiny import events, random_energy_model
 from training.export import export

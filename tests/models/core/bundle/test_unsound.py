@@ -49,6 +49,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "preprocessing": (lambda t: t["preprocessing"].update(blur=3), "blur"),
     "levels": (lambda t: t["preprocessing"].update(levels=1), "preprocessing: 1 grey levels"),
     "config": (lambda t: t.update(config=None), r"bundle\.json"),
+    "kind": (lambda t: t.update(kind="screen"), "kind 'screen' of family 'jem'"),
+    "hidden kind": (lambda t: t.update(family="screen"), "kind 'model' of family 'screen'"),
     "nameless": (lambda t: t.pop("name"), "name"),
 }
 

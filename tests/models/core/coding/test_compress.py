@@ -12,7 +12,8 @@ from models.core.coding.entropy import Writer
 from models.core.coding.programs import Compress, Decompress
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import NoParams, Rows, run
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
 from models.made import Model as Made
 from tests.support.models.cases import SUBJECTS, in_company, model_of, rows_at
 from tests.support.models.tiny import events_of, random_model

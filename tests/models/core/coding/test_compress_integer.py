@@ -10,7 +10,8 @@ from torch import Tensor
 from models.core.coding.codec import SEGMENT
 from models.core.coding.entropy import LEAST, TOTAL, Reader, Writer, words_of
 from models.core.coding.integer import IntegerCodec
-from models.core.contract.operation import NoParams, Rows, run
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
 from tests.support.models.cases import in_company, rows_at
 from tests.support.models.tiny import events_of, random_model
 

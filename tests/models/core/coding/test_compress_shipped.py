@@ -12,7 +12,8 @@ import torch
 from models.core.bundle.bundle import load
 from models.core.coding.codec import SEGMENT
 from models.core.contract.model import Servable
-from models.core.contract.operation import NoParams, Rows, run
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
 from tests.support.models.cases import in_company, rows_at
 from training.data.splits import load_test
 from training.measure.calibrate import columns

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from models.core.contract.families import families, family
 from models.core.contract.model import GenerativeModel
-from models.core.contract.operation import Operation, Rows, concat, num_rows, split
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows, concat, num_rows, split
 from tests.support.models.cases import model_of
 from tests.support.models.tiny import events
 

@@ -10,7 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from models.core.contract.grid import Grid
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import OneShot, Rows, run
+from models.core.contract.one_shot import OneShot
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.derived.input_complexity import InputComplexity
 from models.core.derived.png_length import FILTERS, code_bits, codes, filtered, half_size
 from models.core.flow.programs import FlowLogLikelihoodParams

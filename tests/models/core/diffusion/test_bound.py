@@ -10,7 +10,8 @@ from torch.distributions import Normal, kl_divergence
 
 from models.core.contract.grid import Grid
 from models.core.contract.noise import normal
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.diffusion.bound import DiffusionBound, decoder_log_prob, expected_clean
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.core.contract.operation import concat
+from models.core.contract.rows import concat
 from models.core.diffusion.coefficients import Coefficients, times
 from models.core.diffusion.schedule import Schedule
 from tests.support.models.diffusion_oracle import gaussian_oracle, sampler_of, started

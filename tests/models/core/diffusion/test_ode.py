@@ -11,7 +11,8 @@ from torch.distributions import Normal
 
 from models.core.contract.grid import Grid
 from models.core.contract.noise import event_seeds, normal
-from models.core.contract.operation import Rows, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.diffusion.bound import decoder_log_prob
 from models.core.diffusion.likelihood import DiffusionLogLikelihood, DiffusionLogLikelihoodParams
 from models.core.diffusion.ode import NUM_STAGES, FlowOde, divergence

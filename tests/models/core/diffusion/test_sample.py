@@ -8,7 +8,8 @@ from scipy import stats
 from torch import Tensor
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import concat
 from models.core.diffusion.coefficients import SAMPLERS
 from models.core.diffusion.sample import DiffusionSample, DiffusionSampleParams
 from models.core.diffusion.schedule import Schedule

@@ -9,7 +9,8 @@ from scipy import stats
 from torch import Tensor
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows, concat
 from models.core.energy.ais import AISParams, AnnealedImportance, log_mean_exp
 from tests.support.models.cases import assert_same, in_company, rows_at
 from tests.support.models.tiny import midpoints, pair_model, quadrature_log_z

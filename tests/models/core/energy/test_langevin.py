@@ -8,11 +8,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.contract.likelihood import to_unit
+from models.core.contract.grid import to_unit
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Rows, run
-from models.core.energy.density import EnergyModel
+from models.core.contract.operation import run
+from models.core.contract.rows import Rows
 from models.core.energy.langevin import Langevin, LangevinParams
+from models.core.energy.model import EnergyModel
 from tests.support.models.tiny import Quadratic, events, random_energy_model
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.likelihood import Likelihood, log_cell_volume, to_unit
+from models.core.contract.grid import to_unit
+from models.core.contract.likelihood import Likelihood, log_cell_volume
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
-from models.core.energy.density import EnergyLikelihood, EnergyLikelihoodParams, EnergyModel
+from models.core.energy.log_likelihood import EnergyLikelihood, EnergyLikelihoodParams
+from models.core.energy.model import EnergyModel
 from models.core.nn.conv import class_mask
 from tests.support.models.tiny import (
     LOG_Z,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.core.contract.operation import Rows, concat, split
+from models.core.contract.rows import Rows, concat, split
 from models.core.flow.contraction_programs import ContractionParams
 from models.residual_flow import Config, Model
 from tests.support.models.invertible import draws, seeded, wild

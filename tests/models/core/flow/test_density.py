@@ -9,8 +9,10 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds, normal, row_seeds
-from models.core.contract.operation import NoParams, Operation, Rows, run
-from models.core.flow.density import FlowConfig, FlowModel
+from models.core.contract.operation import NoParams, Operation, run
+from models.core.contract.rows import Rows
+from models.core.flow.density import FlowConfig
+from models.core.flow.model import FlowModel
 from models.core.flow.programs import (
     FlowDecode,
     FlowEncode,

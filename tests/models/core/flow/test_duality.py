@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.distributions.targets import TARGETS
-from models.core.transforms.transform import standard_normal_log_prob
 from models.sylvester import Config, Model
 from tests.support.models.invertible import seeded, wild
 

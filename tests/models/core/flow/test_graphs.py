@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.core.contract.families import family
 from models.core.contract.graph import OnnxFunction
-from models.core.flow.density import FlowModel
+from models.core.flow.model import FlowModel
 from tests.support.models.invertible import seeded, wild
 from training.export import export
 

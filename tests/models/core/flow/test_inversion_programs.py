@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.operation import Rows, concat, split
+from models.core.contract.rows import Rows, concat, split
 from models.core.flow.inversion import Inversion, InversionParams
 from models.maf import Config, Model
 from tests.support.models.invertible import draws, wild

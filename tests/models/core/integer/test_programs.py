@@ -4,7 +4,8 @@ import torch
 
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import concat, run
+from models.core.contract.operation import run
+from models.core.contract.rows import concat
 from tests.support.models.cases import rows_at
 from tests.support.models.integer_flows import BINARY, by_the_coder_s_way, combinations, model_of
 from tests.support.models.tiny import events_of

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.posterior import MOST_LOG_STD, Posterior, normal_kl
 from models.core.latent.posterior_flows import (
     IAFPosterior,
@@ -14,7 +15,6 @@ from models.core.latent.posterior_flows import (
     PosteriorFlow,
     SylvesterPosterior,
 )
-from models.core.transforms.transform import standard_normal_log_prob
 from models.vae import Config, Model
 from tests.support.models.invertible import draws, log_abs_det, seeded, wild
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.core.contract.noise import row_seeds, uniform
 from models.core.contract.operation import run
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.autoencoder import Autoencoder
 from models.core.latent.nets import decoder, encoder
 from models.core.latent.programs import (
@@ -17,7 +18,6 @@ from models.core.latent.programs import (
     LatentSampleParams,
     ReconstructParams,
 )
-from models.core.transforms.transform import standard_normal_log_prob
 from tests.support.models.invertible import draws, seeded, wild
 from tests.support.models.tiny import events_of, latents_of, random_model
 

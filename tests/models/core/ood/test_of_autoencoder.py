@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import NoParams, Rows, run
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
 from models.core.latent.autoencoder import Autoencoder
 from models.core.ood.of_autoencoder import LATENT_SCORES
 from tests.support.models.tiny import events_of, random_model

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.core.contract.operation import NoParams, Rows, run
-from models.core.energy.density import EnergyModel
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
+from models.core.energy.model import EnergyModel
 from models.core.ood.of_classifier import (
     ENERGY_SCORES,
     entropy,

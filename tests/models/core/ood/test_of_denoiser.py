@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.operation import NoParams, Rows, run
-from models.core.diffusion.density import DiffusionModel
-from models.core.diffusion.schedule import Schedule, ScheduleName
-from models.core.ood.of_denoiser import (
-    DIFFUSION_SCORES,
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import Rows
+from models.core.diffusion.denoise import (
     ERROR_SIGMAS,
     LARGEST_SIGMA,
     LEAST_SIGMA,
     NUM_NORMS,
     Denoise,
 )
+from models.core.diffusion.density import DiffusionModel
+from models.core.diffusion.schedule import Schedule, ScheduleName
+from models.core.ood.of_denoiser import DIFFUSION_SCORES
 from tests.support.models.diffusion_oracle import MixtureOracle, gaussian_oracle, pair_oracle
 from tests.support.models.tiny import events_of, random_model
 

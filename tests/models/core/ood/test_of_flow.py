@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from models.core.contract.operation import NoParams, run
-from models.core.flow.density import FlowModel
-from models.core.ood.of_flow import FLOW_SCORES, LatentFit, anderson_darling, statistics
+from models.core.flow.latent_fit import LatentFit, anderson_darling, statistics
+from models.core.flow.model import FlowModel
+from models.core.ood.of_flow import FLOW_SCORES
 from tests.support.models.tiny import events_of, random_model
 
 

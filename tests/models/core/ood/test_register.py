@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.core.bundle.bundle import load, save
 from models.core.calibration.conformal import Calibration
-from models.core.contract.operation import Operation, Rows
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES, Score
 from tests.support.models.bundles import small_bundle
 from tests.support.models.cases import SUBJECTS, Case, model_of, rows_at

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from models.core.bundle.bundle import BundleError, halved, load, save
 from models.core.contract.graph import OnnxFunction
-from models.core.contract.operation import NoParams, concat, run, split
+from models.core.contract.operation import NoParams, run
+from models.core.contract.rows import concat, split
 from models.core.ood.register import SCORES
 from models.core.ood.zvalues import fisher
 from models.core.screen.config import Component, Config

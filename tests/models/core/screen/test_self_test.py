@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from models.core.bundle.bundle import Bundle
-from models.core.derived import png_length as codec_length
-from models.core.ood import of_denoiser as diffusion_scores
-from models.core.screen.self_test import verify, witnesses
+from models.core.derived import png_length
+from models.core.diffusion import denoise
+from models.core.screen import self_test
+from models.core.screen.self_test import verify
 from service.catalog.catalog import shelve
 from tests.support.models.screens import as_bundle, pictures, tiny_screen
 from training.pipeline.make_screen import recalibrated, served
@@ -29,17 +30,17 @@ def bundle() -> Bundle:
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 56, 56)])
-def test_witnesses_are_different_pictures_that_depend_on_the_shape_alone(
+def test_known_images_are_different_pictures_that_depend_on_the_shape_alone(
     shape: tuple[int, ...],
 ) -> None:
-    found = witnesses(shape)
+    found = self_test.pictures(shape)
     torch.manual_seed(1)
-    assert torch.equal(found, witnesses(shape))
+    assert torch.equal(found, self_test.pictures(shape))
     assert found.shape == (4, *shape)
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
     pixels = (found * 255).round().byte()
-    lengths = codec_length.code_bits(pixels).tolist()
+    lengths = png_length.code_bits(pixels).tolist()
     assert len(set(lengths)) == 4
     assert max(lengths) < 8 * found[0].numel(), "a code has something to find in all of them"
 
@@ -55,7 +56,7 @@ def test_another_zlib_is_noticed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
         return zlib.compressobj(1, method, window, 8, zlib.Z_HUFFMAN_ONLY)
 
     stand_in = type("zlib", (), {**vars(zlib), "compressobj": staticmethod(weaker)})
-    monkeypatch.setattr(codec_length, "zlib", stand_in)
+    monkeypatch.setattr(png_length, "zlib", stand_in)
     with pytest.raises(ValueError, match=r"score (ic|scale_ratio) gives z .* calibrate the bundle"):
         shelve(bundle)
     again = recalibrated(bundle, images(100, seed=11), images(60, seed=12))
@@ -63,7 +64,7 @@ def test_another_zlib_is_noticed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 
 
 def test_other_levels_of_noise_are_noticed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusion_scores, "LARGEST_SIGMA", 0.8)
+    monkeypatch.setattr(denoise, "LARGEST_SIGMA", 0.8)
     with pytest.raises(ValueError, match="score denoising gives z"):
         served(bundle)
 

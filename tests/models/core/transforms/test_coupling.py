@@ -7,13 +7,13 @@ import torch
 import zuko.transforms
 from torch import Tensor, nn
 
-from models.core.transforms.coupling import (
-    AffineCoupling,
+from models.core.nn.resnet import ResNet
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import (
     Alternate,
     ChannelHalves,
     Checkerboard,
     MaskedCheckerboard,
-    ResNet,
     halves,
 )
 from tests.support.models.invertible import draws, seeded, wild

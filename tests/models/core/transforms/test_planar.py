@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.transforms.planar import NO_STRETCH, Planar, planar, planar_inverse, stretch
 from models.core.transforms.tanh_root import LEAST_STRETCH, tanh_root, tanh_slope
-from models.core.transforms.transform import Chain, standard_normal_log_prob
+from models.core.transforms.transform import Chain
 from tests.support.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
 
 every_size = pytest.mark.parametrize("size", [1, 2, 5])

@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.nn.resnet import ResNet
 from models.core.transforms.convolution_exponential import (
     ConvolutionExponential,
     GeneralisedSylvester,
     norm_bound,
     remainder,
 )
-from models.core.transforms.coupling import AffineCoupling, ChannelHalves, ResNet
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import ChannelHalves
 from models.core.transforms.planar import planar
 from models.core.transforms.sylvester import (
     Sylvester,

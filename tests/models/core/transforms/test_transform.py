@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from models.core.distributions.normal import standard_normal_log_prob
+from models.core.nn.resnet import ResNet
 from models.core.transforms.actnorm import ActNorm
-from models.core.transforms.coupling import (
-    AffineCoupling,
+from models.core.transforms.coupling import AffineCoupling
+from models.core.transforms.halves import (
     Alternate,
     ChannelHalves,
     Checkerboard,
     Halves,
     MaskedCheckerboard,
-    ResNet,
 )
 from models.core.transforms.linear import PLU, QR
 from models.core.transforms.mixture_cdf import MixtureCDF
@@ -28,15 +29,7 @@ from models.core.transforms.multiscale import (
     squeezed_shape,
     unsqueeze,
 )
-from models.core.transforms.transform import (
-    Centre,
-    Chain,
-    Flatten,
-    Logit,
-    Standardise,
-    Transform,
-    standard_normal_log_prob,
-)
+from models.core.transforms.transform import Centre, Chain, Flatten, Logit, Standardise, Transform
 from tests.support.models.invertible import assert_invertible, draws, seeded, wild
 
 Parts = dict[str, tuple[Transform, tuple[int, ...]]]

@@ -8,13 +8,13 @@ from scipy import stats
 from torch import Tensor, nn
 
 from models.core.contract.noise import normal, row_seeds
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.transforms.dequantisation import (
     UniformDequantisation,
     cell_edge,
     into_cell,
     levels_of,
 )
-from models.core.transforms.transform import standard_normal_log_prob
 from models.core.transforms.variational_dequantisation import VariationalDequantisation
 from tests.support.models.invertible import draws, log_abs_det, seeded, wild
 

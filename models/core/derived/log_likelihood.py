@@ -1,0 +1,33 @@
+"""What is made of any log likelihood: the energy, and for images their length in another code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.core.contract.model import GenerativeModel
+from models.core.contract.operation import Operation
+from models.core.contract.rows import Rows
+from models.core.derived.around import Around, P
+from models.core.derived.input_complexity import MOST_LEVELS, InputComplexity
+
+
+class EnergyOf(Around[P]):
+    """energy = -log_prob, by the very program that computes log_prob."""
+
+    outputs = ("energy",)
+
+    def finish(self, rows: Rows) -> Rows:
+        result = dict(self.inner.finish(rows))
+        return {"energy": -result.pop("log_prob"), **result}
+
+
+def likelihood_operations(
+    model: GenerativeModel, log_likelihood: Operation[Any]
+) -> Mapping[str, Operation[Any]]:
+    """All that are made of a likelihood: itself, energy, and of images of levels this one."""
+    found = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
+    grid = model.grid
+    if grid is None or len(model.event_shape) != 3 or grid.num_levels > MOST_LEVELS:
+        return found
+    if min(model.event_shape[1:]) < 2:
+        return found
+    return {**found, "input_complexity": InputComplexity(log_likelihood, grid)}
