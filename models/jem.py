@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows
 from models.core.energy.density import EnergyConfig
@@ -43,10 +44,15 @@ class Model(EnergyModel):
         return loss
 
     def operations(self) -> Mapping[str, Operation[Any]]:
+        each = (self.num_classes,)
         return {
             **super().operations(),
-            "energy": self._one_shot(self._energies, ("energy", "energies"), takes_label=True),
-            "classify": self._one_shot(self._classify, ("probabilities", "energy", "logits")),
+            "energy": self._one_shot(
+                self._energies, columns(energy=(), energies=each), takes_label=True
+            ),
+            "classify": self._one_shot(
+                self._classify, columns(probabilities=each, energy=(), logits=each)
+            ),
         }
 
     def _energies(self, rows: Rows) -> Rows:

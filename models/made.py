@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.core.coding.masked import MaskedCodec
 from models.core.coding.programs import compression
+from models.core.contract.columns import columns
 from models.core.contract.grid import Grid, grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
@@ -139,10 +140,10 @@ class MADESample(Operation[MADESampleParams]):
 
     Params = MADESampleParams
     needs_events = False
-    outputs = ("x",)
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.outputs = columns(x=model.event_shape)
 
     @property
     def default_params(self) -> MADESampleParams:
@@ -201,7 +202,7 @@ class MADELogLikelihood(Operation[MADELogLikelihoodParams]):
     """log mean_k p_k(x) over the first masks, one a step: a mixture, so itself a distribution."""
 
     Params = MADELogLikelihoodParams
-    outputs = ("log_prob",)
+    outputs = columns(log_prob=())
 
     def __init__(self, model: Model) -> None:
         self.model = model

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.core.coding.pixelcnn import PixelCodec
 from models.core.coding.programs import compression
+from models.core.contract.columns import columns
 from models.core.contract.graph import Graph
 from models.core.contract.grid import Grid, grid_of
 from models.core.contract.likelihood import Likelihood
@@ -145,7 +146,7 @@ class Model(GenerativeModel):
         log_likelihood = OneShot(
             self,
             self._log_likelihood,
-            outputs=("log_prob",),
+            outputs=columns(log_prob=()),
             graphs=("log_prob",),
             takes_label=self.num_classes > 0,
             likelihood=self.likelihood,

@@ -17,7 +17,6 @@ from models.core.contract.graph import Graph
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.operation import Operation
 from models.core.derived.log_likelihood import likelihood_operations
-from models.core.distributions.normal import standard_normal_log_prob
 from models.core.flow.contraction_programs import DecodeByContraction, SampleByContraction
 from models.core.flow.density import FlowConfig
 from models.core.flow.model import FlowModel
@@ -105,7 +104,7 @@ class Model(FlowModel):
         few = self.num_dims <= EXACT_DIMS and not self.training
         u, log_q = self.dequantise(x, torch.randn_like(x))
         z, log_abs_det = self.through(u, exact if few else self.roulette)
-        return log_q - standard_normal_log_prob(z) - log_abs_det
+        return log_q - self.base.log_prob(z) - log_abs_det
 
     def encode(self, x: Tensor, eps: Tensor) -> Tensor:
         """The latent of an event, dequantised with eps. Shapes: (B, *event) x 2 -> (B, D)."""

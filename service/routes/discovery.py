@@ -135,7 +135,7 @@ def _operation(served: Served, name: str) -> dict[str, Any]:
     return {
         "params": params_schema(operation),
         "defaults": asdict(defaults),
-        "outputs": operation.outputs,
+        "outputs": tuple(operation.outputs),
         "kind": operation.kind(defaults),
         "needs_events": operation.needs_events,
         "needs_latents": operation.needs_latents,

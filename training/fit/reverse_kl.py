@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from models.core.bundle import bundle
-from models.core.distributions.normal import standard_normal_log_prob
 from models.core.distributions.targets import TARGETS
 from models.core.energy.model import EnergyModel
 from models.core.flow.model import FlowModel
@@ -31,7 +30,7 @@ def drawn(model: FlowModel, z: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: z (B, D) -> (B, *event), (B,) nats.
     """
     x, log_abs_det = model.flow.inverse(z)
-    return x, standard_normal_log_prob(z) - log_abs_det
+    return x, model.base.log_prob(z) - log_abs_det
 
 
 def log_target(name: str) -> LogTarget:
@@ -92,7 +91,8 @@ class ReverseKL(Objective):
 
     def losses(self, step: int) -> dict[str, Tensor]:
         torch.manual_seed(self.seed + step)
-        z = torch.randn(self.batch_size, self.model.num_dims).to(self.model.device)
+        normal = torch.randn(self.batch_size, self.model.num_dims)
+        z = self.model.base.from_normal(normal).to(self.model.device)
         x, log_q = drawn(self.model, z)
         log_p = self.log_target(x)
         return {

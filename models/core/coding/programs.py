@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.core.coding.codec import SEGMENT, Codec, code_width, pack, plain_size, unpack
 from models.core.coding.entropy import Position, Reader, Writer, words_of
+from models.core.contract.columns import Column, columns
 from models.core.contract.grid import Grid
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds, uniform
@@ -74,7 +75,13 @@ class Compress(_Coding):
     """Events to bytes. Input columns x (B, SEGMENT, *event) and num_images (B,) int64."""
 
     needs = ("x", "num_images")
-    outputs = ("code", "num_bytes")
+
+    def __init__(self, model: GenerativeModel, codec: Codec) -> None:
+        super().__init__(model, codec)
+        self.outputs = {
+            "code": Column((self.width,), torch.uint8),
+            "num_bytes": Column(dtype=torch.int64),
+        }
 
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
         return self._made_up(num, seed)
@@ -120,7 +127,10 @@ class Decompress(_Coding):
     """
 
     needs = ("code", "num_bytes", "num_images")
-    outputs = ("x",)
+
+    def __init__(self, model: GenerativeModel, codec: Codec) -> None:
+        super().__init__(model, codec)
+        self.outputs = columns(x=(SEGMENT, *model.event_shape))
 
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
         """Random bytes in every other row, plain levels in the others.

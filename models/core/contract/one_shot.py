@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from models.core.contract.columns import Columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import Servable
 from models.core.contract.operation import NoParams, Operation
@@ -18,7 +19,7 @@ class OneShot(Operation[NoParams]):
         model: Servable,
         forward: Callable[[Rows], Rows],
         *,
-        outputs: tuple[str, ...],
+        outputs: Columns,
         graphs: tuple[str, ...] = (),
         takes_label: bool = False,
         likelihood: Likelihood | None = None,

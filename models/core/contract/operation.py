@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
+from models.core.contract.columns import Columns, columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.rows import Rows
 
@@ -43,8 +44,8 @@ class Operation(ABC, Generic[P]):
     stops_early: bool = False
     """Whether the state has a column done (B,) bool; a request may leave once all its rows are."""
 
-    outputs: tuple[str, ...] = ()
-    """The result columns that `finish` promises; it may give others too."""
+    outputs: Columns = columns()
+    """The result columns that `finish` gives."""
 
     graphs: tuple[str, ...] = ()
     """Names of the model's pure functions that a step calls (see `GenerativeModel.graphs`)."""
@@ -69,10 +70,6 @@ class Operation(ABC, Generic[P]):
     def kind(self, params: P) -> Likelihood | None:
         """What the number is in the column log_prob, or in energy = -log_prob; None without one."""
         return None
-
-    def gives_means(self, params: P) -> bool:
-        """Whether column x holds expected values, which lie between the levels of the grid."""
-        return False
 
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
         """Columns that only this operation takes, made up: for warm-up and the contract tests.

@@ -7,6 +7,7 @@ generative models", arXiv:1909.11480.
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import Column
 from models.core.contract.grid import Grid
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
@@ -31,7 +32,7 @@ class InputComplexity(Around[P]):
         if grid.num_levels > MOST_LEVELS:
             raise ValueError(f"{grid.num_levels} levels: accepted are up to {MOST_LEVELS}")
         self.grid = grid
-        self.outputs = (*log_likelihood.outputs, *_CODES)
+        self.outputs = {**log_likelihood.outputs, **dict.fromkeys(_CODES, Column())}
 
     @property
     def examples(self) -> tuple[P, ...]:

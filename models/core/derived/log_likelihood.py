@@ -13,7 +13,10 @@ from models.core.derived.input_complexity import MOST_LEVELS, InputComplexity
 class EnergyOf(Around[P]):
     """energy = -log_prob, by the very program that computes log_prob."""
 
-    outputs = ("energy",)
+    def __init__(self, log_likelihood: Operation[P]) -> None:
+        super().__init__(log_likelihood)
+        others = {n: c for n, c in log_likelihood.outputs.items() if n != "log_prob"}
+        self.outputs = {"energy": log_likelihood.outputs["log_prob"], **others}
 
     def finish(self, rows: Rows) -> Rows:
         result = dict(self.inner.finish(rows))

@@ -7,6 +7,7 @@ arXiv:2211.07740, do with many.
 
 import torch
 
+from models.core.contract.columns import columns
 from models.core.contract.noise import normal
 from models.core.contract.one_shot import OneShot
 from models.core.contract.rows import Rows, num_rows
@@ -43,7 +44,12 @@ class Denoise(OneShot):
 
     def __init__(self, model: DiffusionModel) -> None:
         super().__init__(
-            model, self._denoise, outputs=("noise_norms", "noise_errors"), graphs=("eps",)
+            model,
+            self._denoise,
+            outputs=columns(
+                noise_norms=(NUM_NORMS,), noise_errors=(ERROR_SIGMAS.stop - ERROR_SIGMAS.start,)
+            ),
+            graphs=("eps",),
         )
         self.diffusion = model
         # The network was never shown earlier times than the first.

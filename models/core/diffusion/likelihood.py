@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds
 from models.core.contract.operation import Operation
@@ -65,7 +66,7 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
     """
 
     Params = DiffusionLogLikelihoodParams
-    outputs = ("log_prob", "standard_error")
+    outputs = columns(log_prob=(), standard_error=())
     graphs = ("eps",)
     shares_seed = True
 

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.noise import normal
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
@@ -88,12 +89,12 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
 
     Params = DiffusionSampleParams
     needs_events = False
-    outputs = ("x",)
     graphs = ("eps",)
 
     def __init__(self, model: DiffusionModel, defaults: DiffusionSampleParams) -> None:
         """Raises ValueError if the model cannot do what `defaults` say."""
         self.model = model
+        self.outputs = columns(x=model.event_shape)
         self.defaults = defaults
         self.takes_label = model.num_classes > 0
         if defaults.sampler not in SAMPLERS:
@@ -143,10 +144,6 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
         most = self.model.schedule.num_train_steps
         if not 1 <= params.num_steps <= most:
             raise ValueError(f"num_steps {params.num_steps}: accepted are 1 to {most}")
-
-    def gives_means(self, params: DiffusionSampleParams) -> bool:
-        """Yes: the last step of every sampler ends at the expected clean image, given its z."""
-        return True
 
     def num_steps(self, params: DiffusionSampleParams) -> int:
         return params.num_steps

@@ -40,11 +40,6 @@ class Schedule:
         table = self._log_alpha_bar
         return table[before] + part * (table[before + 1] - table[before])
 
-    def d_log_alpha_bar(self, t: Tensor) -> Tensor:
-        """Its derivative in t; at whole times that of the interval before. Shapes: as above."""
-        after = t.double().ceil().long().clamp(1, self.num_train_steps)
-        return self._log_alpha_bar[after] - self._log_alpha_bar[after - 1]
-
     def alpha_bar(self, t: Tensor) -> Tensor:
         """The share of the data in z_t. Shapes: (B,) in [0, T] -> float64 (B,) in (0, 1]."""
         return self.log_alpha_bar(t).exp()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.noise import normal, uniform
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
@@ -35,7 +36,7 @@ class AnnealedImportance(Operation[AISParams]):
 
     Params = AISParams
     needs_events = False
-    outputs = ("log_weight", "acceptance")
+    outputs = columns(log_weight=(), acceptance=())
 
     def __init__(self, energy_and_grad: EnergyAndGrad, event_shape: tuple[int, ...]) -> None:
         self.energy_and_grad = energy_and_grad

@@ -2,6 +2,7 @@
 
 import torch
 
+from models.core.contract.columns import columns
 from models.core.contract.one_shot import OneShot
 from models.core.contract.rows import Rows, num_rows
 from models.core.energy.density import EnergyDensity
@@ -13,11 +14,12 @@ class Features(OneShot):
     classes also logits and probabilities (B, K): all of an image in one pass."""
 
     def __init__(self, model: EnergyDensity) -> None:
-        classes = ("probabilities", "logits") if model.num_classes else ()
+        num, width = model.num_classes, model.config.hidden
+        classes = columns(probabilities=(num,), logits=(num,)) if num else {}
         super().__init__(
             model,
             self._features,
-            outputs=(*classes, "energy", "features"),
+            outputs={**classes, **columns(energy=(), features=(width,))},
             graphs=("features",),
         )
 
@@ -36,7 +38,7 @@ class GradientNorm(OneShot):
         super().__init__(
             model,
             self._gradient_norm,
-            outputs=("grad_norm", "energy"),
+            outputs=columns(grad_norm=(), energy=()),
             graphs=("energy_grad",),
         )
         self.num_outputs = model.num_outputs

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.grid import to_unit
 from models.core.contract.noise import normal, uniform
 from models.core.contract.operation import Operation
@@ -57,11 +58,11 @@ class Langevin(Operation[LangevinParams]):
     Params = LangevinParams
     needs_events = False
     takes_label = True
-    outputs = ("x",)
     graphs = ("energy_grad",)
 
     def __init__(self, model: EnergyDensity) -> None:
         self.model = model
+        self.outputs = columns(x=model.event_shape)
 
     @property
     def examples(self) -> tuple[LangevinParams, ...]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood, log_cell_volume
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
@@ -27,7 +28,7 @@ class EnergyLikelihood(Operation[EnergyLikelihoodParams]):
     """
 
     Params = EnergyLikelihoodParams
-    outputs = ("log_prob", "standard_error")
+    outputs = columns(log_prob=(), standard_error=())
     graphs = ("logits",)
 
     def __init__(self, model: EnergyDensity) -> None:

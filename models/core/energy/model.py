@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import Columns, columns
 from models.core.contract.one_shot import OneShot
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows
@@ -37,13 +38,13 @@ class EnergyModel(EnergyDensity):
         return {
             "sample": Langevin(self),
             "log_likelihood": EnergyLikelihood(self),
-            "energy": self._one_shot(self._energy_rows, ("energy",)),
+            "energy": self._one_shot(self._energy_rows, columns(energy=())),
             "features": Features(self),
             "gradient_norm": GradientNorm(self),
         }
 
     def _one_shot(
-        self, forward: Callable[[Rows], Rows], outputs: tuple[str, ...], takes_label: bool = False
+        self, forward: Callable[[Rows], Rows], outputs: Columns, takes_label: bool = False
     ) -> OneShot:
         return OneShot(self, forward, outputs=outputs, graphs=("logits",), takes_label=takes_label)
 

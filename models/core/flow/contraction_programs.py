@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, rows_at, with_rows_at
-from models.core.flow.model import FlowModel
+from models.core.flow.density import FlowDensity
 from models.core.flow.programs import FlowSampleParams, latent_noise
 from models.core.transforms.residual import ResidualBlock
 from models.core.transforms.transform import Transform
@@ -46,16 +47,16 @@ class Contraction(Operation[P]):
     """
 
     stops_early = True
-    outputs = ("x",)
 
     def __init__(
         self,
-        model: FlowModel,
+        model: FlowDensity,
         ends: tuple[Transform, Transform],
         blocks: Sequence[ResidualBlock],
     ) -> None:
         """The flow is `blocks` between the `ends`; the last block is the first to be inverted."""
         self.model = model
+        self.outputs = columns(x=model.event_shape)
         self.before, self.after = ends
         self.blocks = list(reversed(blocks))
 

@@ -1,7 +1,7 @@
-"""What the flow families share: a transform, a normal base, and dequantisation for pixels.
+"""What the flow families share: a transform, a base, and dequantisation for pixels.
 
 Tabak and Vanden-Eijnden 2010; Rezende and Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017,
-arXiv:1605.08803. log p(x) = log N(f(x); 0, I) + log |det df/dx|.
+arXiv:1605.08803. log p(x) = log p_base(f(x)) + log |det df/dx|.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from models.core.contract.graph import Graph
 from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.distributions.normal import standard_normal_log_prob
+from models.core.distributions.base import Base, Normal
 from models.core.transforms.dequantisation import UniformDequantisation, levels_of
 from models.core.transforms.mixture_cdf import MixtureCDF
 from models.core.transforms.transform import Centre, Chain, Logit, Standardise, Transform
@@ -37,11 +37,14 @@ class FlowConfig:
 
 
 class FlowDensity(GenerativeModel):
-    """z = f(x) with z (B, D) standard normal.
+    """z = f(x) with z (B, D) of the base distribution, by default standard normal.
 
     Of real vectors the log density is EXACT; of pixels it is a BOUND, since the flow models the
     dequantised variable (Theis et al. 2016, arXiv:1511.01844).
     """
+
+    base: Base = Normal()
+    """Of the latent; a family may choose another."""
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class FlowDensity(GenerativeModel):
         Shapes: (B, *event) -> (B,), nats.
         """
         z, log_abs_det = self.flow(y)
-        return standard_normal_log_prob(z) + log_abs_det
+        return self.base.log_prob(z) + log_abs_det
 
     def log_prob(self, x: Tensor, eps: Tensor | None = None) -> Tensor:
         """Exact for real vectors; for levels the bound at the noise eps, standard normal.

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, rows_at, with_rows_at
-from models.core.distributions.normal import standard_normal_log_prob
+from models.core.flow.density import FlowDensity
 from models.core.flow.inversion import Inversion, InversionParams
-from models.core.flow.model import FlowModel
 from models.core.flow.programs import (
     FlowEncode,
     FlowEncodeParams,
@@ -32,10 +32,11 @@ class ByInversion(Operation[P]):
     stops_early = True
 
     def __init__(
-        self, model: FlowModel, outside: Sequence[Transform], blocks: Sequence[Autoregressive]
+        self, model: FlowDensity, outside: Sequence[Transform], blocks: Sequence[Autoregressive]
     ) -> None:
         """`outside` lies between the events and the blocks, the first next to the events."""
         self.model = model
+        self.outputs = columns(x=model.event_shape)
         self.outside = Chain(outside)
         self.inversion = Inversion(blocks)
 
@@ -63,7 +64,6 @@ class SampleByInversion(ByInversion[SampleByInversionParams]):
 
     Params = SampleByInversionParams
     needs_events = False
-    outputs = ("x",)
 
     @property
     def default_params(self) -> SampleByInversionParams:
@@ -92,7 +92,6 @@ class DecodeByInversion(ByInversion[InversionParams]):
     Params = InversionParams
     needs_events = False
     needs_latents = True
-    outputs = ("x",)
 
     @property
     def examples(self) -> tuple[InversionParams, ...]:
@@ -117,15 +116,20 @@ class EncodeByInversion(ByInversion[EncodeByInversionParams]):
     """Events to latents; decoding gives the event back."""
 
     Params = EncodeByInversionParams
-    outputs = ("z",)
+
+    def __init__(
+        self, model: FlowDensity, outside: Sequence[Transform], blocks: Sequence[Autoregressive]
+    ) -> None:
+        super().__init__(model, outside, blocks)
+        self.outputs = columns(z=(model.num_dims,))
 
     @property
     def examples(self) -> tuple[EncodeByInversionParams, ...]:
         return (EncodeByInversionParams(dequantise="noise", method="sequential"),)
 
     def init(self, inputs: Rows, params: EncodeByInversionParams) -> Rows:
-        columns = FlowEncode(self.model).init(inputs, params)
-        y, _ = self.model.dequantise(columns["x"], columns["eps"])
+        rows = FlowEncode(self.model).init(inputs, params)
+        y, _ = self.model.dequantise(rows["x"], rows["eps"])
         return self._start(self.outside(y)[0], params)
 
     def finish(self, rows: Rows) -> Rows:
@@ -141,13 +145,13 @@ class LogLikelihoodByInversion(ByInversion[LogLikelihoodByInversionParams]):
     """`FlowLogLikelihood`, one inversion a noise."""
 
     Params = LogLikelihoodByInversionParams
-    outputs = FlowLogLikelihood.outputs
     shares_seed = FlowLogLikelihood.shares_seed
 
     def __init__(
-        self, model: FlowModel, outside: Sequence[Transform], blocks: Sequence[Autoregressive]
+        self, model: FlowDensity, outside: Sequence[Transform], blocks: Sequence[Autoregressive]
     ) -> None:
         super().__init__(model, outside, blocks)
+        self.outputs = FlowLogLikelihood.outputs
         self.weighting = FlowLogLikelihood(model)
 
     @property
@@ -175,7 +179,7 @@ class LogLikelihoodByInversion(ByInversion[LogLikelihoodByInversionParams]):
         if len(chosen) == 0:
             return passed
         part = rows_at(passed, chosen)
-        log_weight = standard_normal_log_prob(part["target"]) + part["log_abs_det"]
+        log_weight = self.model.base.log_prob(part["target"]) + part["log_abs_det"]
         part = self.weighting.add(part, log_weight)
         part.update(self.inversion.begin(*self._at_noise(part)))
         part["done"] = part["step"] == part["num_samples"].cpu()

@@ -8,6 +8,7 @@ for out-of-distribution detection".
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.noise import normal
 from models.core.contract.one_shot import OneShot
 from models.core.contract.rows import Rows
@@ -24,14 +25,15 @@ class LatentFit(OneShot):
     """
 
     def __init__(self, model: FlowDensity) -> None:
-        super().__init__(model, self._latent_fit, outputs=("latent_fit",))
+        num = 2 + len(_sides_with_neighbours(model.event_shape))
+        super().__init__(model, self._latent_fit, outputs=columns(latent_fit=(num,)))
         self.flow = model
         zero = torch.zeros(1, dtype=torch.int64)
         self.noise = normal(zero, zero, model.event_shape)
 
     def _latent_fit(self, rows: Rows) -> Rows:
         x = rows["x"]
-        z = self.flow.encode(x, self.noise.to(x).expand_as(x))
+        z = self.flow.base.to_normal(self.flow.encode(x, self.noise.to(x).expand_as(x)))
         return {"latent_fit": statistics(z.double().view(x.shape)).float()}
 
 
@@ -45,11 +47,17 @@ def statistics(z: Tensor) -> Tensor:
     flat = z.flatten(1)
     square = flat.square().mean(1).clamp(min=_LEAST)
     found = [anderson_darling(flat).log(), square.log()]
-    for side in range(max(1, z.ndim - 2), z.ndim):
-        if (length := z.shape[side]) > 1:
-            before, after = z.narrow(side, 0, length - 1), z.narrow(side, 1, length - 1)
-            found.append((before * after).flatten(1).mean(1) / square)
+    for side in _sides_with_neighbours(tuple(z.shape[1:])):
+        length = z.shape[side]
+        before, after = z.narrow(side, 0, length - 1), z.narrow(side, 1, length - 1)
+        found.append((before * after).flatten(1).mean(1) / square)
     return torch.stack(found, 1)
+
+
+def _sides_with_neighbours(event_shape: tuple[int, ...]) -> list[int]:
+    """Which dimensions of z, rows being the first, have two places and more."""
+    first = max(0, len(event_shape) - 2)
+    return [1 + i for i in range(first, len(event_shape)) if event_shape[i] > 1]
 
 
 def anderson_darling(z: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds, normal
 from models.core.contract.operation import NoParams, Operation
@@ -29,11 +30,11 @@ class FlowSample(Operation[FlowSampleParams]):
 
     Params = FlowSampleParams
     needs_events = False
-    outputs = ("x",)
     graphs = ("decode",)
 
     def __init__(self, model: FlowDensity) -> None:
         self.model = model
+        self.outputs = columns(x=model.event_shape)
 
     @property
     def default_params(self) -> FlowSampleParams:
@@ -58,8 +59,8 @@ class FlowSample(Operation[FlowSampleParams]):
 
 
 def latent_noise(model: FlowDensity, seed: Tensor, temperature: float) -> Tensor:
-    """temperature times standard normal. Shapes: seed (B,) -> (B, D)."""
-    noise = normal(seed, torch.zeros_like(seed), (model.num_dims,))
+    """temperature times a draw of the base. Shapes: seed (B,) -> (B, D)."""
+    noise = model.base.from_normal(normal(seed, torch.zeros_like(seed), (model.num_dims,)))
     return temperature * noise.to(model.device)
 
 
@@ -68,11 +69,11 @@ class FlowDecode(Operation[NoParams]):
 
     needs_events = False
     needs_latents = True
-    outputs = ("x",)
     graphs = ("decode",)
 
     def __init__(self, model: FlowDensity) -> None:
         self.model = model
+        self.outputs = columns(x=model.event_shape)
 
     def num_steps(self, params: NoParams) -> int:
         return 1
@@ -102,10 +103,10 @@ class FlowEncode(Operation[FlowEncodeParams]):
     """Events to latents; decoding gives the event back."""
 
     Params = FlowEncodeParams
-    outputs = ("z",)
 
     def __init__(self, model: FlowDensity) -> None:
         self.model = model
+        self.outputs = columns(z=(model.num_dims,))
 
     @property
     def examples(self) -> tuple[FlowEncodeParams, ...]:
@@ -144,7 +145,7 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
     """
 
     Params = FlowLogLikelihoodParams
-    outputs = ("log_prob", "standard_error")
+    outputs = columns(log_prob=(), standard_error=())
     graphs = ("log_prob",)
     shares_seed = True
 

@@ -12,8 +12,7 @@ from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import uniform
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, rows_at, with_rows_at
-from models.core.distributions.normal import standard_normal_log_prob
-from models.core.flow.model import FlowModel
+from models.core.flow.density import FlowDensity
 from models.core.flow.programs import FlowLogLikelihood, FlowLogLikelihoodParams
 from models.core.transforms.residual import ResidualBlock, exact, truncated
 from models.core.transforms.transform import Transform
@@ -53,7 +52,7 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
 
     def __init__(
         self,
-        model: FlowModel,
+        model: FlowDensity,
         ends: tuple[Transform, Transform],
         blocks: Sequence[ResidualBlock],
     ) -> None:
@@ -150,7 +149,7 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
     def _weighed(self, rows: Rows) -> Rows:
         """Rows that are through all blocks: their weight in the sums, and on to the next noise."""
         z, log_abs_det = self.after(rows["h"])
-        log_weight = rows["log_weight"] + log_abs_det + standard_normal_log_prob(z)
+        log_weight = rows["log_weight"] + log_abs_det + self.model.base.log_prob(z)
         rows = self.weighting.add(rows, log_weight)
         return {**rows, **self._entered(rows), "plan": rows["plan"] * torch.tensor([0, 1, 1])}
 

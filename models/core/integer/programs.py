@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import uniform
 from models.core.contract.operation import NoParams, Operation
@@ -42,7 +43,7 @@ class InFloat64(Operation[P]):
 class IntegerLogLikelihood(InFloat64[NoParams]):
     """log P of the pixels, exact."""
 
-    outputs = ("log_prob",)
+    outputs = columns(log_prob=())
 
     def kind(self, params: NoParams) -> Likelihood:
         return Likelihood.EXACT
@@ -57,7 +58,9 @@ class IntegerLogLikelihood(InFloat64[NoParams]):
 class IntegerEncode(InFloat64[NoParams]):
     """Images to latents, whole numbers; decoding gives the image back, to the last pixel."""
 
-    outputs = ("z",)
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.outputs = columns(z=model.latent_shape)
 
     def init(self, inputs: Rows, params: NoParams) -> Rows:
         return {"x": inputs["x"].to(self.model.device)}
@@ -71,7 +74,10 @@ class IntegerDecode(InFloat64[NoParams]):
 
     needs_events = False
     needs_latents = True
-    outputs = ("x",)
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.outputs = columns(x=model.event_shape)
 
     def init(self, inputs: Rows, params: NoParams) -> Rows:
         return {"z": inputs["z"].to(self.model.device)}
@@ -94,7 +100,10 @@ class IntegerSample(InFloat64[IntegerSampleParams]):
 
     Params = IntegerSampleParams
     needs_events = False
-    outputs = ("x",)
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.outputs = columns(x=model.event_shape)
 
     @property
     def default_params(self) -> IntegerSampleParams:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import event_seeds, normal
 from models.core.contract.operation import Operation
@@ -35,7 +36,7 @@ class ImportanceLogLikelihood(Operation[ImportanceParams]):
     """
 
     Params = ImportanceParams
-    outputs = ("log_prob", "standard_error")
+    outputs = columns(log_prob=(), standard_error=())
     shares_seed = True
 
     def __init__(self, model: LatentDensity) -> None:

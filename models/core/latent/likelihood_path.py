@@ -6,6 +6,7 @@ application to OOD detection", arXiv:2401.04933.
 
 import torch
 
+from models.core.contract.columns import columns
 from models.core.contract.one_shot import OneShot
 from models.core.contract.rows import Rows
 from models.core.latent.density import ValueDecoder
@@ -19,7 +20,10 @@ class LikelihoodPath(OneShot):
 
     def __init__(self, model: ValueDecoder) -> None:
         super().__init__(
-            model, self._path_norms, outputs=("path_norms",), graphs=("statistics", "decode")
+            model,
+            self._path_norms,
+            outputs=columns(path_norms=(3,)),
+            graphs=("statistics", "decode"),
         )
         self.autoencoder = model
 

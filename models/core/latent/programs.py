@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.noise import normal, uniform
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
@@ -36,11 +37,11 @@ class LatentEncode(Operation[LatentEncodeParams]):
     """Events to latents, the centre of q(z given x) or a draw from it."""
 
     Params = LatentEncodeParams
-    outputs = ("z",)
     graphs = ("statistics",)
 
     def __init__(self, model: LatentDensity) -> None:
         self.model = model
+        self.outputs = columns(z=(model.num_latents,))
 
     @property
     def examples(self) -> tuple[LatentEncodeParams, ...]:
@@ -70,13 +71,9 @@ def posterior_noise(model: LatentDensity, seed: Tensor, latent: str) -> Tensor:
 class _Decoding(Operation[Any]):
     """The last steps of all programs that end in values: each row by its own choice of them."""
 
-    outputs = ("x",)
-
     def __init__(self, model: ValueDecoder) -> None:
         self.model = model
-
-    def gives_means(self, params: Any) -> bool:
-        return params.values == "mean"
+        self.outputs = columns(x=model.event_shape)
 
     def num_steps(self, params: Any) -> int:
         return 1

@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from models.core.contract.columns import columns
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import uniform
 from models.core.contract.operation import Operation
@@ -32,7 +33,6 @@ class PixelSample(Operation[PixelSampleParams]):
 
     Params = PixelSampleParams
     needs_events = False
-    outputs = ("x",)
     graphs: tuple[str, ...] = ("row", "pixel")
     given: tuple[str, ...] = ()
     """Columns that both graphs take last: what the image is conditioned on."""
@@ -41,6 +41,7 @@ class PixelSample(Operation[PixelSampleParams]):
 
     def __init__(self, model: GenerativeModel, net: CachedPixelNet, temperature: float) -> None:
         self.model = model
+        self.outputs = columns(x=model.event_shape)
         self.net = net
         self.temperature = temperature
         self.takes_label = model.num_classes > 0

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.core.contract.columns import Column, columns
 from models.core.contract.families import build
 from models.core.contract.graph import Graph
 from models.core.contract.grid import NUM_LEVELS, Grid
@@ -31,8 +32,12 @@ class Screening(OneShot):
     """
 
     def __init__(self, screen: "Screen") -> None:
-        columns = ("score", "z", "scores", "category")
-        super().__init__(screen, self._screened, outputs=columns, graphs=tuple(screen.graphs()))
+        each = (len(screen.components),)
+        outputs = {
+            **columns(score=(), z=each, scores=each),
+            "category": Column(dtype=torch.int64),
+        }
+        super().__init__(screen, self._screened, outputs=outputs, graphs=tuple(screen.graphs()))
         self.screen = screen
 
     def preview(self, rows: Rows) -> Tensor | None:
@@ -199,8 +204,8 @@ class Screen(Servable):
         if name == self.config.classifier:
             wanted.append((operations["classify"], {"logits"}))
         kept: list[Operation[Any]] = []
-        for operation, columns in sorted(wanted, key=lambda pair: -len(pair[0].outputs)):
-            if not any(columns <= set(other.outputs) for other in kept):
+        for operation, names in sorted(wanted, key=lambda pair: -len(pair[0].outputs)):
+            if not any(names <= set(other.outputs) for other in kept):
                 kept.append(operation)
         return kept
 

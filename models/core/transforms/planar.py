@@ -38,17 +38,6 @@ def planar(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return z, slope.log()
 
 
-def planar_inverse(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The z whose `planar` is given, and the log abs det of this direction.
-
-    Along w it is an equation in one unknown: w.f(z) + b = a + w.u^ tanh(a) with a = w.z + b.
-    Shapes as in `planar`.
-    """
-    u, along = _constrained(u, w)
-    z, slope = _moved_back(z, u, w, b, along)
-    return z, -slope.log()
-
-
 def _constrained(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """u^ and 1 + w.u^. Shapes: (..., D) x 2 -> (..., D), (...)."""
     product, square = (w * u).sum(-1), w.square().sum(-1)
@@ -66,7 +55,10 @@ def _moved(z: Tensor, u: Tensor, w: Tensor, b: Tensor, along: Tensor) -> tuple[T
 
 
 def _moved_back(z: Tensor, u: Tensor, w: Tensor, b: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
-    """z of f(z), and the determinant of f there."""
+    """z of f(z), and the determinant of f there.
+
+    Along w it is an equation in one unknown: w.f(z) + b = a + w.u^ tanh(a) with a = w.z + b.
+    """
     h = tanh_root((w * z).sum(-1) + b, along).tanh()
     return z - u * h.unsqueeze(-1), tanh_slope(h, along)
 

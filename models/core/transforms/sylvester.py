@@ -32,7 +32,7 @@ class _Block(NamedTuple):
 
     def moved_back(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z of an image, and the factors there: from the last unit to the first, each an equation
-        in one unknown."""
+        in one unknown. With a = R~ Q^T z + b the image has R~ Q^T f(z) + b = a + R~ R tanh(a)."""
         s = _times(self.inward, z) + self.b
         found: list[Tensor] = []  # tanh(a) of the last units, the last unit last
         for unit in reversed(range(s.shape[-1])):
@@ -62,18 +62,6 @@ def sylvester(z: Tensor, q: Tensor, r: Tensor, r_tilde: Tensor, b: Tensor) -> tu
     """
     z, slope = _block(q, r, r_tilde, b).moved(z)
     return z, slope.log().sum(-1)
-
-
-def sylvester_inverse(
-    z: Tensor, q: Tensor, r: Tensor, r_tilde: Tensor, b: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The z whose `sylvester` is given, and the log abs det of this direction.
-
-    With a = R~ Q^T z + b the image has R~ Q^T f(z) + b = a + R~ R tanh(a), a triangle of equations.
-    Shapes as in `sylvester`.
-    """
-    z, slope = _block(q, r, r_tilde, b).moved_back(z)
-    return z, -slope.log().sum(-1)
 
 
 def triangles(raw_r: Tensor, raw_r_tilde: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from models.core.contract.columns import columns
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
@@ -68,7 +69,7 @@ class Count(Operation[CountParams]):
 
     Params = CountParams
     examples = (CountParams(), CountParams(3))
-    outputs = ("x",)
+    outputs = columns(x=())
 
     def __init__(self, poisoned: str = "step") -> None:
         self.poisoned = poisoned

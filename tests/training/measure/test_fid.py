@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.contract.columns import columns
 from models.core.contract.graph import Graph, OnnxFunction
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
@@ -83,7 +84,7 @@ class Paint(Operation[PaintParams]):
     Params = PaintParams
     needs_events = False
     takes_label = True
-    outputs = ("x",)
+    outputs = columns(x=(1, 8, 8))
 
     def __init__(self) -> None:
         self.made: list[tuple[int, float]] = []

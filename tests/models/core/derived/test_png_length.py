@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from models.core.contract.columns import columns
 from models.core.contract.grid import Grid
 from models.core.contract.noise import row_seeds
 from models.core.contract.one_shot import OneShot
@@ -178,7 +179,7 @@ def test_more_levels_than_a_byte_holds_are_refused() -> None:
     def log_prob(rows: Rows) -> Rows:
         return {"log_prob": torch.zeros(len(rows["x"]))}
 
-    operation = OneShot(random_model("pixelcnn"), log_prob, outputs=("log_prob",))
+    operation = OneShot(random_model("pixelcnn"), log_prob, outputs=columns(log_prob=()))
     with pytest.raises(ValueError, match="257 levels: accepted are up to 256"):
         InputComplexity(operation, Grid(257))
     found = run(

@@ -55,17 +55,6 @@ def test_other_numbers_of_steps_end_in_as_much_noise(name: ScheduleName) -> None
         assert float(end) < 0.01
 
 
-@every_name
-def test_the_derivative_is_that_of_the_table(name: ScheduleName) -> None:
-    schedule = Schedule(50, name)
-    t, width = times(0.3, 7.5, 30.25, 49.9), 1e-4
-    rise = schedule.log_alpha_bar(t + width) - schedule.log_alpha_bar(t - width)
-    torch.testing.assert_close(schedule.d_log_alpha_bar(t), rise / (2 * width))
-    whole = schedule.log_alpha_bar(times(7)) - schedule.log_alpha_bar(times(6))
-    torch.testing.assert_close(schedule.d_log_alpha_bar(times(7)), whole)
-    assert bool(schedule.d_log_alpha_bar(times(0)).isfinite())
-
-
 def test_the_signal_to_noise_ratio_is_in_logs() -> None:
     schedule, t = Schedule(1000), times(0, 1, 500, 1000)
     ratio = (schedule.alpha_bar(t) / schedule.beta_bar(t)).log()

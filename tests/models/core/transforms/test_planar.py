@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.core.distributions.normal import standard_normal_log_prob
-from models.core.transforms.planar import NO_STRETCH, Planar, planar, planar_inverse, stretch
+from models.core.transforms.planar import NO_STRETCH, Planar, planar, stretch
 from models.core.transforms.tanh_root import LEAST_STRETCH, tanh_root, tanh_slope
 from models.core.transforms.transform import Chain
 from tests.support.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
@@ -71,9 +71,6 @@ def test_parameters_may_be_a_row_each(size: int) -> None:
     z, u, w, b = (draws(6, (size,), seed) for seed in range(4))
     u, b = 3 * u, b[:, 0]
     found, total = planar(z, u, w, b)
-    back, inverse = planar_inverse(found, u, w, b)
-    torch.testing.assert_close(back, z, atol=1e-10, rtol=0)
-    torch.testing.assert_close(inverse, -total, atol=1e-10, rtol=0)
     for i in range(6):
         one, log_det = planar(z[i : i + 1], u[i], w[i], b[i])
         torch.testing.assert_close(one[0], found[i])
@@ -86,11 +83,10 @@ def _image(u: Tensor, w: Tensor, b: Tensor, z: Tensor) -> Tensor:
     return planar(z, u, w, b)[0]
 
 
-def test_gradients_reach_an_encoder_from_both_directions() -> None:
+def test_gradients_reach_an_encoder() -> None:
     arguments = tuple(draws(3, (2,), seed).requires_grad_() for seed in range(3))
     b = draws(3, (), 3).requires_grad_()
     assert torch.autograd.gradcheck(planar, (*arguments, b))
-    assert torch.autograd.gradcheck(planar_inverse, (*arguments, b))
 
 
 @pytest.mark.parametrize("far", [1.0, 30.0])
@@ -118,7 +114,6 @@ def test_without_a_direction_it_is_a_shift() -> None:
     w, b = torch.zeros(2, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
     found, total = planar(z, u, w, b)
     torch.testing.assert_close(found, z + u * math.tanh(0.7))
-    torch.testing.assert_close(planar_inverse(found, u, w, b)[0], z)
     assert total.tolist() == [0, 0, 0]
 
 

@@ -21,7 +21,6 @@ from models.core.transforms.sylvester import (
     Sylvester,
     householder,
     sylvester,
-    sylvester_inverse,
     triangles,
 )
 from models.core.transforms.tanh_root import LEAST_STRETCH
@@ -106,9 +105,6 @@ def test_parameters_may_be_a_row_each() -> None:
     q = householder(draws(4, (2, 5), 2), 3)
     r, r_tilde = triangles(draws(4, (3, 3), 3), draws(4, (3, 3), 4))
     found, total = sylvester(z, q, r, r_tilde, b)
-    back, inverse = sylvester_inverse(found, q, r, r_tilde, b)
-    torch.testing.assert_close(back, z, atol=1e-10, rtol=0)
-    torch.testing.assert_close(inverse, -total, atol=1e-10, rtol=0)
     for i in range(4):
         one, log_det = sylvester(z[i : i + 1], q[i], r[i], r_tilde[i], b[i])
         torch.testing.assert_close(one[0], found[i])
@@ -121,15 +117,15 @@ def _image(q: Tensor, r: Tensor, r_tilde: Tensor, b: Tensor, z: Tensor) -> Tenso
     return sylvester(z, q, r, r_tilde, b)[0]
 
 
-def test_gradients_reach_an_encoder_from_both_directions() -> None:
+def test_gradients_reach_an_encoder() -> None:
     numbers = tuple(draws(2, shape, i) for i, shape in enumerate([(3,), (1, 3), (2, 2), (2, 2)]))
     inputs = tuple(number.requires_grad_() for number in (*numbers, draws(2, (2,), 9)))
 
-    def both(z: Tensor, vectors: Tensor, a: Tensor, c: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    def made_of(z: Tensor, vectors: Tensor, a: Tensor, c: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         matrices = (householder(vectors, 2), *triangles(a, c))
-        return (*sylvester(z, *matrices, b), *sylvester_inverse(z, *matrices, b))
+        return sylvester(z, *matrices, b)
 
-    assert torch.autograd.gradcheck(both, inputs)
+    assert torch.autograd.gradcheck(made_of, inputs)
 
 
 def test_one_unit_is_a_planar_map() -> None:
