@@ -1,4 +1,4 @@
-"""The README is complete: every setting, endpoint, operation and error is in it."""
+"""The pages are complete: every setting, endpoint, operation, score and error is in its own."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,11 @@ from service.app import create_app
 from service.errors import ServiceError
 from service.settings import Settings
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 FRAMEWORK = {"/openapi.json", "/redoc", "/docs/oauth2-redirect"}
 OF_TRAINING = {"LIKELY_DATA"}
 
@@ -42,36 +46,42 @@ def errors(parent: type[ServiceError] = ServiceError) -> Iterator[str]:
         yield from errors(error)
 
 
-def in_readme(name: str) -> bool:
+def on_page(page: str, name: str) -> bool:
     """Whether it stands there by itself, not as the beginning or the end of another word."""
     before = "" if name.startswith("/") else r"(?<![\w-])"
-    return re.search(before + re.escape(name) + r"(?![\w{-]|/\w|/\{)", README) is not None
+    return re.search(before + re.escape(name) + r"(?![\w{-]|/\w|/\{)", PAGES[page]) is not None
 
 
 @pytest.mark.parametrize("name", sorted(settings()))
 def test_every_setting_is_explained(name: str) -> None:
-    assert in_readme(name)
+    assert on_page("docs/settings.md", name)
+
+
+@pytest.mark.parametrize("name", sorted(OF_TRAINING))
+def test_every_setting_of_training_is_explained(name: str) -> None:
+    assert on_page("docs/training.md", name)
 
 
 def test_no_setting_is_invented() -> None:
-    assert set(re.findall(r"\bLIKELY_[A-Z_]+", README)) <= settings() | OF_TRAINING
+    found = {name for text in PAGES.values() for name in re.findall(r"\bLIKELY_[A-Z_]+", text)}
+    assert found <= settings() | OF_TRAINING
 
 
 @pytest.mark.parametrize("path", sorted(endpoints()))
 def test_every_endpoint_is_explained(path: str) -> None:
-    assert in_readme(path)
+    assert on_page("docs/api.md", path)
 
 
 @pytest.mark.parametrize("name", sorted(operations()))
 def test_every_operation_is_explained(name: str) -> None:
-    assert in_readme(f"`{name}`")
+    assert on_page("docs/api.md", f"`{name}`")
 
 
 @pytest.mark.parametrize("name", sorted(SCORES))
 def test_every_score_is_explained(name: str) -> None:
-    assert f"\n| `{name}` | {SCORES[name].unit} |" in README
+    assert f"\n| `{name}` | {SCORES[name].unit} |" in PAGES["docs/screening.md"]
 
 
 @pytest.mark.parametrize("slug", sorted(set(errors())))
 def test_every_error_is_explained(slug: str) -> None:
-    assert in_readme(slug)
+    assert on_page("docs/errors.md", slug)

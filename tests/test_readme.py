@@ -1,4 +1,4 @@
-"""The commands of the README work, and their answers are the ones that it shows."""
+"""The commands of the README and of docs/ work, and their answers are the ones shown there."""
 
 import json
 import math
@@ -17,8 +17,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```(?:\n\n```json\n(.*?)```)?", README, re.DOTALL)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(
+        r"```sh\n(.*?)```(?:\n\n```json\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL
+    )
+]
 ASKED = [(sh, shown) for sh, shown in BLOCKS if "curl" in sh and "my_model" not in sh]
 CHANGING = {"queue", "compute"}
 
