@@ -13,18 +13,22 @@ from service.app import create_app
 from service.errors import ServiceError
 from service.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
+README = PAGES["README.md"]
 FRAMEWORK = {"/openapi.json", "/redoc", "/docs/oauth2-redirect"}
+FOR_BROWSERS = {"/", "/docs"}
 OF_TRAINING = {"LIKELY_DATA"}
 
 
-def settings() -> set[str]:
-    """The environment variables that the service reads."""
-    return {f"LIKELY_{name.upper()}" for name in Settings.model_fields}
+def errors(parent: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
+    """Every way in which a request can fail."""
+    yield parent
+    for error in parent.__subclasses__():
+        yield from errors(error)
 
 
 def endpoints() -> set[str]:
@@ -39,22 +43,17 @@ def operations() -> set[str]:
     return {name for m in modules for name in m.Model(m.Config()).operations()}
 
 
-def errors(parent: type[ServiceError] = ServiceError) -> Iterator[str]:
-    """The last part of the `type` of every problem document."""
-    yield parent.slug
-    for error in parent.__subclasses__():
-        yield from errors(error)
-
-
 def on_page(page: str, name: str) -> bool:
     """Whether it stands there by itself, not as the beginning or the end of another word."""
     before = "" if name.startswith("/") else r"(?<![\w-])"
     return re.search(before + re.escape(name) + r"(?![\w{-]|/\w|/\{)", PAGES[page]) is not None
 
 
-@pytest.mark.parametrize("name", sorted(settings()))
-def test_every_setting_is_explained(name: str) -> None:
-    assert on_page("docs/settings.md", name)
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_explained_with_its_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    shown = ",".join(default) if isinstance(default, tuple) else default
+    assert f"\n| `LIKELY_{name.upper()}` | `{shown}` |" in PAGES["docs/settings.md"]
 
 
 @pytest.mark.parametrize("name", sorted(OF_TRAINING))
@@ -64,12 +63,18 @@ def test_every_setting_of_training_is_explained(name: str) -> None:
 
 def test_no_setting_is_invented() -> None:
     found = {name for text in PAGES.values() for name in re.findall(r"\bLIKELY_[A-Z_]+", text)}
-    assert found <= settings() | OF_TRAINING
+    assert found <= {f"LIKELY_{name.upper()}" for name in Settings.model_fields} | OF_TRAINING
 
 
 @pytest.mark.parametrize("path", sorted(endpoints()))
 def test_every_endpoint_is_explained(path: str) -> None:
     assert on_page("docs/api.md", path)
+
+
+@pytest.mark.parametrize("path", sorted(endpoints() - FOR_BROWSERS))
+def test_the_readme_has_a_command_for_every_endpoint(path: str) -> None:
+    concrete = re.sub(r"\\\{\w+\\\}", r"[\\w-]+", re.escape(path))
+    assert re.search(rf"\ncurl [^\n]*http://127\.0\.0\.1:8000{concrete}(?=[\s'?])", README)
 
 
 @pytest.mark.parametrize("name", sorted(operations()))
@@ -82,6 +87,74 @@ def test_every_score_is_explained(name: str) -> None:
     assert f"\n| `{name}` | {SCORES[name].unit} |" in PAGES["docs/screening.md"]
 
 
-@pytest.mark.parametrize("slug", sorted(set(errors())))
-def test_every_error_is_explained(slug: str) -> None:
-    assert on_page("docs/errors.md", slug)
+@pytest.mark.parametrize("error", list(errors()), ids=lambda error: error.slug)
+def test_every_error_is_explained(error: type[ServiceError]) -> None:
+    row = f"\n| `/problems/{error.slug}` | {error.status} | {error.title}: "
+    assert row in PAGES["docs/errors.md"]
+
+
+@pytest.mark.parametrize("name", families())
+def test_the_readme_lists_every_family_with_what_it_answers(name: str) -> None:
+    rows = re.findall(rf"^\| `{name}` \| [^|]+ \| [^|]+ \|([^|]*)\|", README, re.MULTILINE)
+    model = family(name).Model(family(name).Config())
+    also = {"classify", "encode", "decode", "reconstruct", "compress"} & set(model.operations())
+    assert [set(re.findall(r"`(\w+)`", answers)) for answers in rows] == [also]
+
+
+def test_the_readme_is_short_and_begins_with_how_to_serve_and_to_test() -> None:
+    assert README.count("\n") <= 250
+    first, *_ = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert [line.split("#")[0].strip() for line in first.splitlines()] == [
+        "make serve",
+        "make test",
+    ]
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can point to in a page, as GitHub names its headings."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", prose(text), re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        names = (slug, *(f"{slug}-{i}" for i in range(1, len(found) + 1)))
+        found.add(next(name for name in names if name not in found))
+    return found
+
+
+def prose(text: str) -> str:
+    """A page without its blocks of code, whose comments look like headings."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def links() -> Iterator[tuple[str, str]]:
+    """Every link of the documents to a file or a heading of ours, with the page it stands in."""
+    for page in (*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        text = re.sub(r"`[^`\n]*`", "", prose((ROOT / page).read_text(encoding="utf-8")))
+        for link in re.findall(r"\]\(\s*<?([^)>\s]+)", text):
+            if not re.match(r"[a-z]+:", link):
+                yield page, link
+
+
+@pytest.mark.parametrize(("page", "link"), sorted(set(links())))
+def test_every_link_leads_somewhere(page: str, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = (ROOT / page).parent.joinpath(path).resolve() if path else ROOT / page
+    assert target.is_relative_to(ROOT)
+    assert target.exists()
+    if anchor:
+        assert anchor in anchors(target.read_text(encoding="utf-8"))
+
+
+def commands() -> Iterator[str]:
+    """The blocks and the words of the documents that are set as code."""
+    for page in (*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        yield from re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        yield from re.findall(r"`([^`\n]+)`", prose(text))
+
+
+def test_every_target_of_make_exists() -> None:
+    made = r"\bmake (?:[A-Z]+=\S+ )*([a-z]+)"
+    named = {target for command in commands() for target in re.findall(made, command)}
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert {"serve", "test"} <= named <= set(targets)
