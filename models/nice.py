@@ -63,11 +63,11 @@ class AdditiveCoupling(Transform):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         kept, changed = self.halves.split(x)
-        return self.halves.join(kept, changed + self._shift(kept)), x.new_zeros(len(x))
+        return self.halves.join(kept, changed + self._shift(kept)), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         kept, changed = self.halves.split(z)
-        return self.halves.join(kept, changed - self._shift(kept)), z.new_zeros(len(z))
+        return self.halves.join(kept, changed - self._shift(kept)), z.new_zeros(z.shape[0])
 
     def _shift(self, kept: Tensor) -> Tensor:
         # The network may run in half precision, the state may not.
@@ -83,7 +83,7 @@ class Scaling(Transform):
         self.log_scale = nn.Parameter(torch.zeros(size))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x * self.log_scale.exp(), self.log_scale.sum().expand(len(x))
+        return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z * (-self.log_scale).exp(), -self.log_scale.sum().expand(len(z))
+        return z * (-self.log_scale).exp(), -self.log_scale.sum().expand(z.shape[0])

@@ -28,7 +28,8 @@ _LARGE = 256  # numbers; smaller constants may be exponents or shapes and keep t
 def export(graph: Graph, *, half: bool = True) -> bytes:
     """The graph as ONNX bytes; `half` stores large constants in half precision.
 
-    Halving loses nothing where the weights were already rounded to half precision.
+    Halving loses nothing where the weights were already rounded to half precision. Raises
+    ValueError for a function that the tracer sees at one size of batch only.
     """
     # The tracer takes dimensions of one size for the same: the batch must look like no other.
     sizes = {size for tensor in graph.example for size in tensor.shape[1:]}
@@ -55,6 +56,11 @@ def export(graph: Graph, *, half: bool = True) -> bytes:
         )
     assert program is not None
     model = program.model_proto
+    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input):
+        raise ValueError(
+            f"a graph of {', '.join(graph.inputs)} is fixed at {len(example[0])} rows: its function "
+            "must ask for x.shape[0], since len(x) is a number to the tracer"
+        )
     _forget_origins(model)
     if half:
         _halve_constants(model)

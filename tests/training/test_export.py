@@ -103,3 +103,13 @@ def test_weights_are_inside() -> None:
         parameter.zero_()
     assert torch.equal(function(x)[0], before)
     assert bool(before.any())
+
+
+def test_a_graph_of_one_size_of_batch_is_refused() -> None:
+    """`len` of a traced tensor is a number, and the graph would take no other."""
+    x = torch.zeros(2, 3)
+    fixed = Graph(lambda x: (x + torch.zeros(len(x), 1),), ("x",), ("y",), (x,))
+    with pytest.raises(ValueError, match=r"x is fixed at 2 rows.*x\.shape\[0\]"):
+        export(fixed)
+    free = Graph(lambda x: (x + torch.zeros(x.shape[0], 1),), ("x",), ("y",), (x,))
+    assert OnnxFunction(export(free), 1)(torch.ones(5, 3))[0].shape == (5, 3)
