@@ -58,8 +58,8 @@ def export(graph: Graph, *, half: bool = True) -> bytes:
     model = program.model_proto
     if not all(value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input):
         raise ValueError(
-            f"a graph of {', '.join(graph.inputs)} is fixed at {len(example[0])} rows: its function "
-            "must ask for x.shape[0], since len(x) is a number to the tracer"
+            f"a graph of {', '.join(graph.inputs)} is fixed at {len(example[0])} rows: its "
+            "function must ask for x.shape[0], since len(x) is a number to the tracer"
         )
     _forget_origins(model)
     if half:
