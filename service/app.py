@@ -21,13 +21,10 @@ from service.errors import (
     PayloadTooLarge,
     ServiceError,
 )
-from service.http.middleware import Observe, exchange_of
+from service.http.context import exchange_of
+from service.http.middleware import Observe
 from service.openapi import describe
-from service.routes import compression as routes_compression
-from service.routes import discovery as routes_info
-from service.routes import drift as routes_drift
-from service.routes import latents as routes_latents
-from service.routes import scores as routes
+from service.routes import classify, compression, discovery, drift, latents, sample, scores
 from service.service import Service
 from service.settings import Settings
 
@@ -67,11 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = Service(settings)
-    app.include_router(routes.router)
-    app.include_router(routes_latents.router)
-    app.include_router(routes_compression.router)
-    app.include_router(routes_info.router)
-    app.include_router(routes_drift.router)
+    for routes in (scores, classify, sample, latents, compression, discovery, drift):
+        app.include_router(routes.router)
     app.add_exception_handler(ServiceError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

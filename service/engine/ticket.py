@@ -72,6 +72,15 @@ class Ticket:
         return due and not self.leaves
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The result columns of one request, and how long it waited and ran."""
+
+    rows: Rows
+    queue_s: float
+    compute_s: float
+
+
 class Observer:
     """Is told what happens, on the engine's thread; this one looks away."""
 

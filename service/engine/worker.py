@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,19 +13,10 @@ import torch
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, concat
 from service.engine.engine import Engine
-from service.engine.ticket import LaneKey, Observer, Ticket, Viewer, settle
+from service.engine.ticket import Answer, LaneKey, Observer, Ticket, Viewer, settle
 from service.errors import Overloaded, ServiceError, ShuttingDown, StepFailed, TooManyRows
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result columns of one request, and how long it waited and ran."""
-
-    rows: Rows
-    queue_s: float
-    compute_s: float
 
 
 class Watch:

@@ -11,13 +11,14 @@ from starlette.responses import Response
 
 from models.core.contract.rows import Rows
 from service.catalog.catalog import Served, Store
-from service.engine.ticket import Viewer
-from service.engine.worker import Answer
+from service.engine.ticket import Answer, Viewer
 from service.errors import InvalidRequest
 from service.http import inputs
-from service.http.body import JSON, MULTIPART, NPY, PICTURES, Body, preferred, read
+from service.http.accept import preferred
+from service.http.body import JSON, MULTIPART, NPY, PICTURES, Body, read
+from service.http.context import exchange_of
 from service.http.inputs import Uploads
-from service.http.middleware import exchange_of
+from service.http.params import class_index, operation_params
 from service.http.waiting import until_done
 from service.media.decode import Decoder
 from service.schema.requests import Request as Fields
@@ -55,8 +56,8 @@ class Call(Generic[F]):
     ) -> Future[Answer]:
         """Hand the work to the worker. Raises if the operation cannot do it, or Overloaded."""
         operation = self.served.operation(operation_name)
-        checked = inputs.operation_params(operation, params or {})
-        index = inputs.class_index(label, self.served, operation)
+        checked = operation_params(operation, params or {})
+        index = class_index(label, self.served, operation)
         num = num or (self.uploads.num if self.uploads else 1)
         rows = inputs.rows(self.served, operation, seed, num, self.uploads, index)
         return self.hand_in(operation_name, rows, checked, viewer)

@@ -1,27 +1,23 @@
-"""From a validated request to an operation's inputs: events or latents, labels and params."""
+"""From what a request brings to an operation's input columns: events, latents and seeds."""
 
 import asyncio
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows
 from service.catalog.catalog import Served
-from service.errors import InvalidRequest, TooManyRows, UnsupportedOperation
-from service.http.body import Body, invalid
+from service.errors import TooManyRows, UnsupportedOperation
+from service.http.body import Body
 from service.media.arrays import Form, from_lists, from_npy, unit
 from service.media.decode import Decoder
 from service.media.grid import discretised, on_grid
 
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 _LARGE_BYTES = 2**20
 """Arrays beyond this are converted in a thread."""
 
@@ -142,54 +138,3 @@ def rows(
     if operation.takes_label and served.model.num_classes:
         columns["label"] = torch.from_numpy(np.full(num, label))
     return columns
-
-
-def class_index(label: int | str | None, served: Served, operation: Operation[Any]) -> int:
-    """The index of a class given by name or index, -1 for none. Raises InvalidRequest."""
-    if label is None:
-        return -1
-    names = served.class_names
-    if not names or not operation.takes_label:
-        raise InvalidRequest(f"label {label!r}: model {served.bundle.name} takes no label here")
-    if label in names:
-        return names.index(str(label))
-    if isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10:
-        label = int(label)
-    if isinstance(label, int) and label < len(names):
-        return label
-    raise InvalidRequest(
-        f"label {label!r}: accepted are 0 to {len(names) - 1}, or one of {', '.join(names)}"
-    )
-
-
-def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any:
-    """The operation's defaults, changed where the request says so. Raises InvalidRequest."""
-    defaults = operation.default_params
-    if not given:
-        return defaults
-    names = asdict(defaults)
-    accepted = f"accepted params are {', '.join(names) or 'none'}"
-    if unknown := sorted(set(given) - set(names)):
-        raise InvalidRequest(
-            f"unknown {', '.join(unknown)} ({accepted})",
-            [{"field": f"params.{name}", "detail": "unknown"} for name in unknown],
-        )
-    try:
-        params = _adapter(operation.Params).validate_python({**names, **given})
-    except ValidationError as error:
-        raise invalid(error, accepted) from error
-    for name, value in asdict(params).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidRequest(f"params.{name}: accepted are finite numbers")
-    return params
-
-
-def params_schema(operation: Operation[Any]) -> dict[str, Any]:
-    """The JSON schema of an operation's params."""
-    return _adapter(operation.Params).json_schema()
-
-
-def _adapter(params: type[Any]) -> TypeAdapter[Any]:
-    if params not in _ADAPTERS:
-        _ADAPTERS[params] = TypeAdapter(params)
-    return _ADAPTERS[params]

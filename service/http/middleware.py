@@ -4,34 +4,16 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import PayloadTooLarge, ServiceError
+from service.http.context import Exchange, begin
 from service.service import Service
 
-_SCOPE_KEY = "likely.exchange"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-
-@dataclass
-class Exchange:
-    """What becomes known about a request on its way."""
-
-    request_id: str
-    model: str = ""
-    """name@version, once it is known."""
-    queue_s: float | None = None
-    status: int = 0
-
-
-def exchange_of(scope: Scope) -> Exchange:
-    """The exchange that a request belongs to."""
-    exchange: Exchange = scope[_SCOPE_KEY]
-    return exchange
 
 
 class Observe:
@@ -55,8 +37,7 @@ class Observe:
         headers = Headers(scope=scope)
         wished = headers.get("x-request-id", "")
         sane = _SANE_ID.fullmatch(wished)
-        exchange = Exchange(wished if sane else secrets.token_hex(8))
-        scope[_SCOPE_KEY] = exchange
+        exchange = begin(scope, wished if sane else secrets.token_hex(8))
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from service.engine.worker import Answer
+from service.engine.ticket import Answer
 from service.errors import ClientGone, DeadlineExceeded
 
 

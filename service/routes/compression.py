@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from models.core.coding.codec import backend_id
 from service.catalog.catalog import Served, Store
-from service.engine.worker import Answer
+from service.engine.ticket import Answer
 from service.errors import (
     InvalidRequest,
     MalformedBody,
@@ -19,17 +19,18 @@ from service.errors import (
     OtherBackend,
     OtherModel,
 )
-from service.http.body import JSON, NPY, STREAM, Body, preferred, read
+from service.http.accept import preferred
+from service.http.body import JSON, NPY, STREAM, Body, read
 from service.http.call import Call, receive
+from service.http.context import exchange_of
 from service.http.forms import event_stream as events
 from service.http.forms.event_stream import EVENTS, Progress
 from service.http.forms.samples import PNG, ZIP
-from service.http.middleware import exchange_of
 from service.media import segments
 from service.media import stream as streams
-from service.media.decode import npy, png, zipped
+from service.media.encode import npy, png, zipped
 from service.media.stream import Stream
-from service.routes.scores import ThinRoute
+from service.routes.thin import ThinRoute
 from service.schema.answers import CompressAnswer, DecompressAnswer
 from service.schema.requests import CompressRequest, DecompressRequest
 from service.service import Service

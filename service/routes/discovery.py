@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from models.core.ood.register import SCORES
 from service import errors
 from service.catalog.catalog import Served, Store
-from service.http.inputs import params_schema
+from service.http.params import params_schema
 from service.metrics import CONTENT_TYPE
 from service.schema.answers import ModelDetails, Models, ModelSummary
 from service.service import Service

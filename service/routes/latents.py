@@ -10,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.core.contract.rows import Rows
-from service.engine.worker import Answer
+from service.engine.ticket import Answer
 from service.http import inputs
 from service.http.body import JSON, NPY
 from service.http.call import Call, receive
 from service.http.forms import dispatch as making
 from service.http.forms.samples import NPZ
-from service.http.inputs import operation_params
-from service.media.decode import npz
+from service.http.params import operation_params
+from service.media.encode import npz
 from service.results import results
-from service.routes.scores import ThinRoute
+from service.routes.thin import ThinRoute
 from service.schema.answers import DecodeAnswer, EncodeAnswer, ReconstructAnswer
 from service.schema.requests import DecodeRequest, EncodeRequest, ReconstructRequest
 

@@ -1,46 +1,24 @@
-"""Scores and samples: each endpoint reads a request, submits it, waits, and writes the answer."""
+"""Scores: each endpoint reads a request, submits it, waits, and writes the answer."""
 
-import secrets
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
-from typing import Any
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.contract.rows import num_rows
 from service.catalog.catalog import Store
-from service.errors import InvalidRequest, ServiceError, TooManyRows
-from service.http.body import JSON
 from service.http.call import Call, receive
-from service.http.forms import dispatch as making
-from service.http.inputs import class_index, operation_params
+from service.http.params import operation_params
 from service.results import results
-from service.results.screening import Judge, undecided
-from service.routes.classify import judge_of, with_notes
-from service.schema.answers import EnergyAnswer, LogLikelihoodAnswer, SampleAnswer
+from service.results.screening import Judge
+from service.routes.thin import ThinRoute
+from service.schema.answers import EnergyAnswer, LogLikelihoodAnswer
 from service.schema.requests import (
-    ClassifyRequest,
     EnergyRequest,
     LogLikelihoodRequest,
     OodScoreRequest,
-    SampleRequest,
 )
-from service.schema.screening import ClassifyAnswer, OodScoreAnswer
-
-
-class ThinRoute(APIRoute):
-    """A documented route whose endpoint takes the request and writes its own response.
-
-    FastAPI's dependencies and response models would cost more than a small model's answer.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
-
+from service.schema.screening import OodScoreAnswer
 
 router = APIRouter(route_class=ThinRoute)
 
@@ -88,62 +66,3 @@ async def ood_score(request: Request) -> Response:
         calibration=judge.summary(),
         batch=judged.batch(),
     )
-
-
-@router.post("/classify", tags=["screen"], responses={200: {"model": ClassifyAnswer}})
-async def classify(request: Request) -> Response:
-    """The class of each image, and `uncertain` where the image is unlike all classes."""
-    call = await receive(request, ClassifyRequest)
-    judge, beside, note = await judge_of(call)
-    jobs = [call.submit("classify")]
-    outputs = call.served.operation("classify").outputs
-    if judge and (beside is not call or not set(judge.score.columns) <= set(outputs)):
-        try:
-            jobs.append(beside.submit(judge.score.operation))
-        except ServiceError:
-            jobs[0].cancel()
-            raise
-    answers = await call.wait(*jobs)
-    rows = answers[0].rows
-    decided = undecided(num_rows(rows))
-    if judge:
-        judged = judge.judged(answers[-1].rows)
-        call.service.drift.see(judge.served, judge.name, judged.scores)
-        decided = judged.decisions()
-    if beside is not call:
-        call = with_notes(call, beside)
-    return call.reply(
-        answers,
-        results=call.results(results.classes(call.served, rows, decided)),
-        screen=judge.served.label if judge and judge.served.is_screen else None,
-        calibration=judge.summary() if judge else None,
-        note=note,
-    )
-
-
-@router.post("/sample", tags=["sample"], responses={200: {"model": SampleAnswer}})
-async def sample(request: Request) -> Response:
-    """New events: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz.
-
-    As `text/event-stream` with pictures of the events while they are made; as `image/gif`,
-    `image/webp` or `image/apng` those pictures in a row.
-    """
-    call = await receive(request, SampleRequest, (JSON,), making.FORMS, required="")
-    fields = call.fields
-    index = class_index(fields.label, call.served, call.served.operation("sample"))
-    members = {"label": call.served.class_names[index] if index >= 0 else None}
-    seed = secrets.randbits(53) if fields.seed is None else fields.seed
-    return await making.make(
-        call, "sample", _num_samples(call), seed, lambda _: members, fields.label
-    )
-
-
-def _num_samples(call: Call[SampleRequest]) -> int:
-    num_events = call.uploads.num if call.uploads else 1
-    num = call.fields.num_samples or num_events
-    limit = call.service.settings.max_num_samples
-    if num > limit:
-        raise TooManyRows(f"num_samples {num}: accepted are 1 to {limit}")
-    if num_events not in (1, num):
-        raise InvalidRequest(f"num_samples {num} with {num_events} images: accepted is one each")
-    return num

@@ -11,14 +11,13 @@ from starlette.responses import Response
 from torch import Tensor
 
 from models.core.contract.grid import quantise
-from service.engine.ticket import Ticket, Viewer
-from service.engine.worker import Answer
+from service.engine.ticket import Answer, Ticket, Viewer
 from service.errors import TooManyRows
 from service.http.call import Call
 from service.http.forms import samples
 from service.http.forms.event_stream import NUM_LOOKS
 from service.http.forms.samples import ANIMATIONS
-from service.media.decode import animated, grid, grid_shape
+from service.media.encode import animated, grid, grid_shape
 from service.schema.requests import MakeRequest
 
 M = TypeVar("M", bound=MakeRequest)

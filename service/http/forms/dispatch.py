@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from models.core.contract.rows import Rows
-from service.engine.ticket import Viewer
-from service.engine.worker import Answer
+from service.engine.ticket import Answer, Viewer
 from service.http.call import Call
 from service.http.forms import animation, samples
 from service.http.forms import event_stream as events
 from service.http.forms.animation import Film
 from service.http.forms.event_stream import EVENTS, Progress
-from service.http.inputs import operation_params
+from service.http.params import operation_params
 from service.schema.requests import MakeRequest
 
 FORMS = (*samples.FORMS, EVENTS)

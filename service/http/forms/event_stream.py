@@ -16,13 +16,12 @@ from starlette.responses import Response
 from torch import Tensor
 
 from models.core.contract.grid import quantise
-from service.engine.ticket import Ticket, Viewer
-from service.engine.worker import Answer
+from service.engine.ticket import Answer, Ticket, Viewer
 from service.errors import ClientGone, ServiceError
 from service.http.body import JSON
 from service.http.call import Call
-from service.http.middleware import exchange_of
-from service.media.decode import grid, png
+from service.http.context import exchange_of
+from service.media.encode import grid, png
 
 EVENTS = "text/event-stream"
 NUM_LOOKS = 32

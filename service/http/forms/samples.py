@@ -9,11 +9,11 @@ from starlette.responses import Response
 from torch import Tensor
 
 from models.core.contract.grid import quantise
-from service.engine.worker import Answer
+from service.engine.ticket import Answer
 from service.errors import InvalidRequest, NotAcceptable
 from service.http.body import JSON
 from service.http.call import Call
-from service.media.decode import Animated, grid, npz, png, zipped
+from service.media.encode import Animated, grid, npz, png, zipped
 from service.results.results import nested
 from service.schema.requests import Format
 

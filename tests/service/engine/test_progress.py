@@ -7,7 +7,7 @@ import torch
 from models.core.contract.grid import quantise
 from service.engine.ticket import LaneKey, Ticket
 from service.http.forms.event_stream import MAX_IMAGES, Progress
-from service.media.decode import grid
+from service.media.encode import grid
 from tests.service.conftest import play
 from tests.support.service.streaming import picture
 

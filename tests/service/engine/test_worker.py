@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from service.engine.ticket import LaneKey, Ticket
-from service.engine.worker import Answer, Watch, Worker
+from service.engine.ticket import Answer, LaneKey, Ticket
+from service.engine.worker import Watch, Worker
 from service.errors import Overloaded, ShuttingDown, StepFailed, TooManyRows
 from tests.support.service.models import Count, CountParams, inputs
 

@@ -15,7 +15,7 @@ from models.core.contract.grid import quantise
 from service.engine.ticket import LaneKey, Ticket
 from service.errors import Overloaded, TooManyRows
 from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film
-from service.media.decode import grid
+from service.media.encode import grid
 from service.service import Service
 from service.settings import Settings
 from tests.service.conftest import LONG, Client, play, running, service_of, until

@@ -12,7 +12,7 @@ import torch
 from models.core.contract.grid import quantise
 from models.core.contract.rows import Rows
 from service.http.forms import event_stream as events
-from service.media.decode import grid
+from service.media.encode import grid
 from service.schema import answers
 from service.settings import Settings
 from tests.service.conftest import Client, play, running, service_of, until

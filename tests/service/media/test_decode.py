@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
 from service.errors import InvalidImage, PayloadTooLarge, ServiceError
-from service.media import decode as images
+from service.media import encode
 from service.media.decode import Decoded, Decoder
 from tests.support.service.pictures import bomb, deep_png, file, pixels, png
 
@@ -156,8 +156,8 @@ def test_a_damaged_file_is_decoded_or_refused_and_nothing_else(
 
 def test_a_grid_is_as_square_as_it_goes() -> None:
     tiles = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), np.uint8)
-    canvas = images.grid(tiles)
-    assert canvas.shape == images.grid_shape(5, (1, 4, 4)) == (1, 10, 16)
+    canvas = encode.grid(tiles)
+    assert canvas.shape == encode.grid_shape(5, (1, 4, 4)) == (1, 10, 16)
     assert canvas[0, 0, 0] == 0
     assert canvas[0, 0, 6] == 1
     assert canvas[0, 6, 6] == 4
@@ -167,17 +167,17 @@ def test_a_grid_is_as_square_as_it_goes() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_keeps_every_pixel(channels: int) -> None:
     x = np.random.default_rng(0).integers(0, 256, (channels, 5, 7), dtype=np.uint8)
-    back = np.asarray(Image.open(io.BytesIO(images.png(x))))
+    back = np.asarray(Image.open(io.BytesIO(encode.png(x))))
     assert np.array_equal(back.reshape(5, 7, channels).transpose(2, 0, 1), x)
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_animations_keep_every_pixel_but_gifs_of_colours(
-    channels: int, form: images.Animated
+    channels: int, form: encode.Animated
 ) -> None:
     x = np.random.default_rng(0).integers(0, 256, (3, channels, 5, 7), dtype=np.uint8)
-    file = Image.open(io.BytesIO(images.animated(x, form, [20, 30, 400])))
+    file = Image.open(io.BytesIO(encode.animated(x, form, [20, 30, 400])))
     for i, frame in enumerate(x):
         file.seek(i)
         back = np.asarray(file.convert("RGB")).transpose(2, 0, 1)
@@ -189,8 +189,8 @@ def test_animations_keep_every_pixel_but_gifs_of_colours(
 
 
 def test_a_zip_is_a_function_of_its_content() -> None:
-    data = images.zipped([("a.png", b"1"), ("b.png", b"2")])
-    assert data == images.zipped([("a.png", b"1"), ("b.png", b"2")])
+    data = encode.zipped([("a.png", b"1"), ("b.png", b"2")])
+    assert data == encode.zipped([("a.png", b"1"), ("b.png", b"2")])
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["a.png", "b.png"]
 
 

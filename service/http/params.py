@@ -1,0 +1,66 @@
+"""What a request says of an operation: params and label, checked against what the model takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from models.core.contract.operation import Operation
+from service.catalog.catalog import Served
+from service.errors import InvalidRequest
+from service.http.body import invalid
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def class_index(label: int | str | None, served: Served, operation: Operation[Any]) -> int:
+    """The index of a class given by name or index, -1 for none. Raises InvalidRequest."""
+    if label is None:
+        return -1
+    names = served.class_names
+    if not names or not operation.takes_label:
+        raise InvalidRequest(f"label {label!r}: model {served.bundle.name} takes no label here")
+    if label in names:
+        return names.index(str(label))
+    if isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10:
+        label = int(label)
+    if isinstance(label, int) and label < len(names):
+        return label
+    raise InvalidRequest(
+        f"label {label!r}: accepted are 0 to {len(names) - 1}, or one of {', '.join(names)}"
+    )
+
+
+def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any:
+    """The operation's defaults, changed where the request says so. Raises InvalidRequest."""
+    defaults = operation.default_params
+    if not given:
+        return defaults
+    names = asdict(defaults)
+    accepted = f"accepted params are {', '.join(names) or 'none'}"
+    if unknown := sorted(set(given) - set(names)):
+        raise InvalidRequest(
+            f"unknown {', '.join(unknown)} ({accepted})",
+            [{"field": f"params.{name}", "detail": "unknown"} for name in unknown],
+        )
+    try:
+        params = _adapter(operation.Params).validate_python({**names, **given})
+    except ValidationError as error:
+        raise invalid(error, accepted) from error
+    for name, value in asdict(params).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidRequest(f"params.{name}: accepted are finite numbers")
+    return params
+
+
+def params_schema(operation: Operation[Any]) -> dict[str, Any]:
+    """The JSON schema of an operation's params."""
+    return _adapter(operation.Params).json_schema()
+
+
+def _adapter(params: type[Any]) -> TypeAdapter[Any]:
+    if params not in _ADAPTERS:
+        _ADAPTERS[params] = TypeAdapter(params)
+    return _ADAPTERS[params]
