@@ -25,7 +25,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation
 from models.ddpm import Model
 from service.engine.engine import Engine
-from service.engine.ticket import LaneKey, Observer, Ticket
+from service.engine.messages import LaneKey, Submit
+from service.engine.ticket import Observer, Ticket
 from training.recipes.ddpm_fashion_mnist import RECIPE
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +161,7 @@ def _serve(operation: Operation[Any], requests: list[Request], way: Way) -> Serv
                     break
                 i, request = waiting.popleft()
                 inputs = {"seed": row_seeds(request.seed, request.num_rows)}
-                tickets = engine.tickets(_LANE, inputs, request.params)
+                tickets = engine.tickets(Submit(0, _LANE, inputs, request.params))
                 engine.submit(tickets)
                 inside += [(i, ticket) for ticket in tickets]
         start = time.process_time()

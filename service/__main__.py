@@ -35,11 +35,11 @@ class DrainingServer(uvicorn.Server):
             self.service.loading.add_done_callback(self._loaded)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._loop is None or self.service.worker.draining:
+        if self._loop is None or self.service.engine.status().draining:
             super().handle_exit(sig, frame)
             return
         # A signal handler may run between any two instructions: leave the work to the loop.
-        self.service.worker.draining = True
+        self.service.engine.close()
         self._loop.call_soon_threadsafe(self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:

@@ -22,12 +22,19 @@ from service.errors import (
     ServiceError,
 )
 from service.http.context import exchange_of
-from service.http.middleware import Observe
+from service.http.middleware import RequestMiddleware
 from service.openapi import describe
 from service.routes import classify, compression, discovery, drift, latents, sample, scores
+from service.routes.thin import Endpoints
 from service.service import Service
 from service.settings import Settings
 
+ROUTERS = [
+    file.router for file in (scores, classify, sample, latents, compression, discovery, drift)
+]
+ENDPOINTS = [
+    record for router in ROUTERS if isinstance(router, Endpoints) for record in router.records
+]
 PROBLEM_JSON = "application/problem+json"
 _BY_STATUS: dict[int, type[ServiceError]] = {
     400: MalformedBody,
@@ -42,12 +49,12 @@ class LikelyApp(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         service: Service = self.state.service
-        return Observe(super().build_middleware_stack(), service, problem)
+        return RequestMiddleware(super().build_middleware_stack(), service, problem)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             service: Service = self.state.service
-            self.openapi_schema = describe(super().openapi(), service.settings)
+            self.openapi_schema = describe(super().openapi(), service.settings, ENDPOINTS)
         return self.openapi_schema
 
 
@@ -64,8 +71,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = Service(settings)
-    for routes in (scores, classify, sample, latents, compression, discovery, drift):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(ServiceError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_http)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

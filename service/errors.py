@@ -236,3 +236,11 @@ class DeadlineExceeded(ServiceError):
     """No answer within the time that the service gives a request; the work was cancelled."""
 
     status, title, slug = 504, "the answer took too long", "deadline-exceeded"
+
+
+PROBLEMS: dict[str, type[ServiceError]] = {
+    kind.slug: kind
+    for kind in list(vars().values())
+    if isinstance(kind, type) and issubclass(kind, ServiceError)
+}
+"""All ways to fail by slug."""

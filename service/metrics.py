@@ -9,8 +9,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.engine.ticket import LaneKey, Ticket
-from service.engine.worker import Watch
+from service.engine.messages import Cancelled, LaneKey, Notice, OperationFailed, Stepped
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Times of creation would double the page.
@@ -20,7 +19,7 @@ _P_VALUES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
-class Metrics(Watch):
+class Metrics:
     """A registry of its own, so that one process can hold several services."""
 
     def __init__(self) -> None:
@@ -113,18 +112,17 @@ class Metrics(Watch):
         """The exposition that Prometheus scrapes."""
         return generate_latest(self._registry)
 
-    def stepped(self, lane: LaneKey, num_rows: int, seconds: float) -> None:
-        labels = (_name(lane), lane.operation)
-        self.step_rows.labels(*labels).observe(num_rows)
-        self.step_seconds.labels(*labels).observe(seconds)
-
-    def left(self, ticket: Ticket, where: str) -> None:
-        if ticket.result.cancelled():
-            self.cancelled.labels(where).inc()
-
-    def failed(self, lane: LaneKey | None, error: Exception) -> None:
-        if lane is not None:
-            self.failures.labels(_name(lane), lane.operation).inc()
+    def take(self, notice: Notice) -> None:
+        """Count what the worker tells."""
+        match notice:
+            case Stepped(lane, num_rows, seconds):
+                labels = (_name(lane), lane.operation)
+                self.step_rows.labels(*labels).observe(num_rows)
+                self.step_seconds.labels(*labels).observe(seconds)
+            case Cancelled(where):
+                self.cancelled.labels(where).inc()
+            case OperationFailed(lane) if lane is not None:
+                self.failures.labels(_name(lane), lane.operation).inc()
 
 
 def _name(lane: LaneKey) -> str:

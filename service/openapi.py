@@ -1,73 +1,30 @@
 """What FastAPI cannot know for the documentation: bodies in several forms, and problems."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.http.body import JSON, MULTIPART, NPY, PICTURES, STREAM
+from service.http.endpoint import X_PROBLEMS, Endpoint
 from service.http.forms.event_stream import EVENTS
-from service.http.forms.samples import ANIMATIONS, NPZ, PNG, ZIP
-from service.schema.answers import Problem
-from service.schema.requests import (
-    ClassifyRequest,
-    CompressRequest,
-    DecodeRequest,
-    DecompressRequest,
-    EncodeRequest,
-    EnergyRequest,
-    LogLikelihoodRequest,
-    OodScoreRequest,
-    ReconstructRequest,
-    Request,
-    SampleRequest,
-)
+from service.schema.responses import Problem
 from service.settings import Settings
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-REQUESTS: dict[str, type[Request]] = {
-    "/sample": SampleRequest,
-    "/log_likelihood": LogLikelihoodRequest,
-    "/energy": EnergyRequest,
-    "/ood_score": OodScoreRequest,
-    "/classify": ClassifyRequest,
-    "/encode": EncodeRequest,
-    "/decode": DecodeRequest,
-    "/reconstruct": ReconstructRequest,
-    "/compress": CompressRequest,
-    "/decompress": DecompressRequest,
+_ANSWERS = {
+    EVENTS: {"schema": {"type": "string", "description": "events progress, then result or problem"}}
 }
-_IN: dict[str, dict[str, Any]] = {
-    "/sample": {},
-    "/decode": {NPY: _BINARY},
-    "/decompress": {STREAM: _BINARY},
-}
-"""Bodies beside JSON, of those that do not take events."""
-_EVENTS = {"schema": {"type": "string", "description": "events progress, then result or problem"}}
-_ALL_FORMS = {**dict.fromkeys((PNG, ZIP, NPZ, *ANIMATIONS), _BINARY), EVENTS: _EVENTS}
-_OUT = {
-    "/sample": _ALL_FORMS,
-    "/decode": _ALL_FORMS,
-    "/reconstruct": _ALL_FORMS,
-    "/encode": {NPZ: _BINARY},
-    "/compress": {STREAM: _BINARY},
-    "/decompress": {PNG: _BINARY, ZIP: _BINARY, NPY: _BINARY, EVENTS: _EVENTS},
-}
-_POST_STATUSES = (400, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
-_GET_STATUSES = {
-    "/models": (503,),
-    "/models/{name}": (404, 422, 503),
-    "/models/{name}/drift": (404, 422, 503),
-    "/health/live": (503,),
-    "/health/ready": (503,),
-    "/problems/{slug}": (404, 422),
-}
+"""Forms of answers that are no files."""
 _IN_BODY_ONLY = ("images", "instances", "latents", "params", "stream")
 
 
-def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def describe(
+    schema: dict[str, Any], settings: Settings, endpoints: Sequence[Endpoint[Any]]
+) -> dict[str, Any]:
     """Add request bodies, query parameters, binary answers and problems to FastAPI's schema."""
-    documented: list[type[BaseModel]] = [*REQUESTS.values(), Problem]
+    documented: list[type[BaseModel]] = [*(endpoint.request for endpoint in endpoints), Problem]
     _, models = models_json_schema(
         [(model, "validation") for model in documented],
         ref_template="#/components/schemas/{model}",
@@ -79,40 +36,41 @@ def describe(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
     num = components["SampleRequest"]["properties"]["num_samples"]
     num["anyOf"][0]["maximum"] = settings.max_num_samples
 
-    for path, model in REQUESTS.items():
-        operation = schema["paths"][path]["post"]
-        properties = components[model.__name__]["properties"]
+    for endpoint in endpoints:
+        operation = schema["paths"][endpoint.path]["post"]
+        properties = components[endpoint.request.__name__]["properties"]
         query = {n: p for n, p in properties.items() if n not in _IN_BODY_ONLY}
         operation["parameters"] = [
             {"name": name, "in": "query", "required": False, "schema": part}
             for name, part in query.items()
         ]
-        uploads = _IN[path] if path in _IN else _uploads(query)
-        reference = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
-        operation["requestBody"] = {"required": True, "content": {JSON: reference, **uploads}}
-        _add_problems(operation, _POST_STATUSES)
-        operation["responses"]["200"]["content"].update(_OUT.get(path, {}))
+        operation["requestBody"] = {"required": True, "content": _bodies(endpoint, query)}
+        answers = {form: _ANSWERS.get(form, _BINARY) for form in endpoint.offered if form != JSON}
+        operation["responses"]["200"]["content"].update(answers)
 
-    for path, statuses in _GET_STATUSES.items():
-        _add_problems(schema["paths"][path]["get"], statuses)
-    _add_problems(schema["paths"]["/models/{name}/drift/reset"]["post"], (404, 422, 503))
+    for path in schema["paths"].values():
+        for operation in path.values():
+            _add_problems(operation)
     metrics = schema["paths"]["/metrics"]["get"]["responses"]["200"]
     metrics["content"] = {"text/plain": {"schema": {"type": "string"}}}
     return schema
 
 
-def _uploads(query: dict[str, Any]) -> dict[str, Any]:
+def _bodies(endpoint: Endpoint[Any], query: dict[str, Any]) -> dict[str, Any]:
+    """Content types of bodies with their schemas, JSON first."""
     files = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     form = {"type": "object", "required": ["files"], "properties": {"files": files, **query}}
-    return {
+    reference = {"$ref": f"#/components/schemas/{endpoint.request.__name__}"}
+    schemas = {
+        JSON: {"schema": reference},
         MULTIPART: {"schema": form},
-        NPY: _BINARY,
-        **dict.fromkeys(PICTURES, _BINARY),
+        **dict.fromkeys((NPY, STREAM, *PICTURES), _BINARY),
     }
+    return {kind: schema for kind, schema in schemas.items() if kind in endpoint.accepted}
 
 
-def _add_problems(operation: dict[str, Any], statuses: tuple[int, ...]) -> None:
+def _add_problems(operation: dict[str, Any]) -> None:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for status in statuses:
+    for status in operation.pop(X_PROBLEMS, ()):
         text = f"see /problems; status {status}"
         operation["responses"][str(status)] = {"description": text, "content": content}

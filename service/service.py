@@ -1,144 +1,112 @@
-"""What the routes of one app share: settings, the loaded models, the worker and the metrics."""
+"""What the routes of one app share: settings, the catalog, the worker's client and the metrics."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from typing import Any
 
 import structlog
 
-from service.catalog.catalog import Store, fill
-from service.engine.ticket import LaneKey
+from service.catalog.catalog import Catalog
+from service.catalog.loading import load_catalog
+from service.engine.client import Client
+from service.engine.messages import Notice, OperationFailed, Skipped
 from service.engine.worker import Worker
-from service.errors import NotReady, Overloaded, TooManyRows
+from service.errors import NotReady
 from service.media.decode import Decoder
+from service.media.frame_room import FrameRoom
 from service.metrics import Metrics
-from service.results.drift_monitor import Drift
+from service.results.drift_monitor import DriftMonitor
 from service.settings import Settings
-
-_NUM_ANIMATIONS = 8
-"""Of the largest size; smaller ones may be more."""
-
-
-class NothingToServe(RuntimeError):
-    """Not one bundle could be loaded."""
 
 
 class Service:
     """Loads its models in the background, then is ready until it drains."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: type[Client] = Client) -> None:
         self.settings = settings
         self.log = structlog.get_logger()
-        self.metrics = _LoggingMetrics(self.log)
-        self.drift = Drift(settings.drift_alpha, settings.drift_window, self.metrics, self.log)
-        self.worker = Worker(settings.max_rows_inside, settings.num_threads, self.metrics)
-        self.metrics.rows_inside.set_function(lambda: self.worker.rows_inside)
+        self.metrics = Metrics()
+        self.drift = DriftMonitor(
+            settings.drift_alpha, settings.drift_window, self.metrics, self.log
+        )
+        self.worker = Worker(settings.max_rows_inside, settings.num_threads, load_catalog)
+        self.engine = client(self.worker, self._take_notice)
+        """All that is said to the worker goes this way."""
+        self.metrics.rows_inside.set_function(lambda: self.engine.status().rows_inside)
         self.decoder = Decoder(settings.max_pixels, settings.decode_threads)
+        self.frame_room = FrameRoom(settings.max_animation_bytes)
         self.loading: asyncio.Future[None] | None = None
         """Done when the models are warm; its exception says why nothing can be served."""
-        self._store: Store | None = None
-        self._frame_bytes = 0
+        self._catalog: Catalog | None = None
 
     @property
-    def store(self) -> Store:
+    def catalog(self) -> Catalog:
         """The loaded models. Raises NotReady."""
-        if self._store is None:
+        if self._catalog is None:
             raise NotReady("the models are still loading")
-        return self._store
+        return self._catalog
 
-    def check_ready(self) -> Store:
+    def check_ready(self) -> Catalog:
         """The loaded models. Raises NotReady while loading, when broken and while draining."""
-        if self.worker.broken:
+        status = self.engine.status()
+        if status.broken:
             raise NotReady("the device failed and the process has to be replaced")
-        if self.worker.draining:
+        if status.draining:
             raise NotReady("the service is stopping")
         if self.loading and self.loading.done() and (error := self.loading.exception()):
             raise NotReady(str(error))
-        return self.store
-
-    @contextlib.contextmanager
-    def frame_room(self, num_bytes: int) -> Iterator[None]:
-        """Memory for the frames of an animation. Raises TooManyRows, or Overloaded if it is full.
-
-        On the event loop's thread.
-        """
-        limit = self.settings.max_animation_bytes
-        if num_bytes > limit:
-            raise TooManyRows(
-                f"{num_bytes} bytes of frames: accepted are {limit}, so fewer samples, or a larger "
-                "progress_every"
-            )
-        if self._frame_bytes + num_bytes > _NUM_ANIMATIONS * limit:
-            raise Overloaded("too many animations are being made", 1.0)
-        self._frame_bytes += num_bytes
-        try:
-            yield
-        finally:
-            self._frame_bytes -= num_bytes
+        return self.catalog
 
     def start(self) -> None:
         """Start the worker and let it load the models; returns at once."""
         self.worker.start()
-        self.loading = asyncio.wrap_future(self.worker.call(self._load))
+        self.loading = asyncio.ensure_future(self._load())
         self.loading.add_done_callback(self._log_failure)
 
     async def drain(self) -> None:
         """Take no more work and give what is inside its time."""
-        num_rows = self.worker.rows_inside
+        num_rows = self.engine.status().rows_inside
         self.log.info("draining", rows_inside=num_rows, drain_s=self.settings.drain_s)
-        done = await asyncio.to_thread(self.worker.drain, self.settings.drain_s)
+        done = await asyncio.to_thread(self.engine.drain, self.settings.drain_s)
         self.log.info("drained", everybody_answered=done)
 
     async def stop(self) -> None:
         """Drain and end the threads."""
         await self.drain()
-        await asyncio.to_thread(self.worker.stop)
+        await asyncio.to_thread(self.engine.stop)
         self.decoder.close()
 
-    def _load(self) -> None:
+    async def _load(self) -> None:
         settings = self.settings
-        store = fill(
+        catalog: Catalog = await self.engine.load(
             settings.bundles,
             settings.default_model,
-            settings.backend,
-            settings.num_threads,
-            lambda url, error: self.log.error("bundle skipped", bundle=url, error=str(error)),
             settings.default_screen,
+            backend=settings.backend,
+            num_threads=settings.num_threads,
+            max_rows=settings.max_rows,
+            max_step_ms=settings.max_step_ms,
         )
-        for served in store.models.values():
-            for name, operation in served.operations.items():
-                max_rows = served.max_rows(name, settings.max_rows, settings.max_step_ms)
-                self.worker.open(served.lane(name), operation, max_rows)
-            self.metrics.model_info.labels(
-                served.bundle.name, served.bundle.version, served.bundle.family
-            ).set(1)
-            self.log.info("model ready", model=served.label, family=served.bundle.family)
-        if not store.models:
-            reasons = "; ".join(store.failed.values())
-            raise NothingToServe(f"no bundle could be loaded: {reasons}")
-        screen = store.screens_by_default
-        if screen is None or screen.bundle.name != settings.default_screen:
+        for model in catalog.models.values():
+            self.metrics.model_info.labels(model.name, model.version, model.family).set(1)
+            self.log.info("model ready", model=model.label, family=model.family)
+        screen = catalog.screens_by_default
+        if screen is None or screen.name != settings.default_screen:
             self.log.warning(
                 "default screen is not there",
                 default_screen=settings.default_screen,
                 instead=screen.label if screen else None,
             )
-        self._store = store
+        self._catalog = catalog
+
+    def _take_notice(self, notice: Notice) -> None:
+        """Count and write down what the worker says, on its thread."""
+        self.metrics.take(notice)
+        if isinstance(notice, Skipped):
+            self.log.error("bundle skipped", bundle=notice.bundle, error=notice.reason)
+        elif isinstance(notice, OperationFailed):
+            self.log.error("operation failed", lane=notice.lane, exception=notice.traceback)
 
     def _log_failure(self, loading: asyncio.Future[None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             if (error := loading.exception()) is not None:
                 self.log.critical("nothing to serve", error=str(error))
-
-
-class _LoggingMetrics(Metrics):
-    """Counts failures and writes them down."""
-
-    def __init__(self, log: Any) -> None:
-        super().__init__()
-        self._log = log
-
-    def failed(self, lane: LaneKey | None, error: Exception) -> None:
-        super().failed(lane, error)
-        self._log.error("operation failed", lane=lane, exc_info=error)

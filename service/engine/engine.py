@@ -10,7 +10,8 @@ import torch
 
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, concat, num_rows, split
-from service.engine.ticket import LaneKey, Observer, Ticket, Viewer, settle
+from service.engine.messages import LaneKey, Submit
+from service.engine.ticket import Observer, Ticket, settle
 from service.errors import StepFailed
 
 
@@ -103,8 +104,8 @@ class Lane:
         sizes = [ticket.num_rows for ticket in self.running]
         parts = [None] * len(sizes) if x is None else x.split(sizes)
         for ticket, part in zip(self.running, parts, strict=True):
-            if ticket.is_watched and ticket.viewer is not None:
-                ticket.viewer.show(ticket, part)
+            if ticket.is_watched:
+                self.observer.previewed(ticket, part)
 
     def retire(self) -> None:
         """Take out the tickets that are finished or cancelled; their rows leave the device."""
@@ -164,10 +165,9 @@ class Engine:
         self.lanes[key] = Lane(key, operation, max_rows, self._observer)
         self._turns.append(self.lanes[key])
 
-    def tickets(
-        self, lane: LaneKey, inputs: Rows, params: Any, viewer: Viewer | None = None
-    ) -> list[Ticket]:
+    def tickets(self, message: Submit) -> list[Ticket]:
         """A request as tickets that fit into a step: rows are independent. Any thread."""
+        lane, inputs, params = message.lane, message.inputs, message.params
         size, max_rows = num_rows(inputs), self.lanes[lane].max_rows
         sizes = [min(max_rows, size - i) for i in range(0, size, max_rows)]
         parts = split(inputs, sizes) if len(sizes) > 1 else [inputs]
@@ -175,7 +175,16 @@ class Engine:
         assert size > 0
         assert num_steps > 0
         return [
-            Ticket(lane, part, params, rows, num_steps, first_row=i * max_rows, viewer=viewer)
+            Ticket(
+                lane,
+                part,
+                params,
+                rows,
+                num_steps,
+                request=message.request,
+                first_row=i * max_rows,
+                previews=message.previews,
+            )
             for i, (part, rows) in enumerate(zip(parts, sizes, strict=True))
         ]
 

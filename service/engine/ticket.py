@@ -1,22 +1,16 @@
-"""What the engine passes around: rows that travel together, their lane, and who is told of them."""
+"""What the engine passes around: rows that travel together, and who is told of them."""
 
 import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from models.core.contract.rows import Rows
+from service.engine.messages import LaneKey, Previews
 
 T = TypeVar("T")
-
-
-class LaneKey(NamedTuple):
-    """Only rows of one operation of one model can share a step."""
-
-    model: str
-    operation: str
 
 
 def settle(promise: Future[T], value: T | Exception) -> None:
@@ -27,19 +21,6 @@ def settle(promise: Future[T], value: T | Exception) -> None:
         promise.set_exception(value)
     else:
         promise.set_result(value)
-
-
-class Viewer:
-    """Watches the events of a request being made; this one sees nothing."""
-
-    every: int = 1
-    """Steps between two looks."""
-
-    def show(self, ticket: "Ticket", x: Tensor | None) -> None:
-        """A ticket is so far. On the engine's thread, so that waiting here would stop everybody.
-
-        Shapes: x as of `Operation.preview`, on the model's device.
-        """
 
 
 @dataclass(eq=False)
@@ -57,9 +38,11 @@ class Ticket:
     stopped: bool = False
     """All rows were done before their steps were over."""
     steps_done: int = 0
+    request: int = 0
+    """The number of the request that the rows belong to."""
     first_row: int = 0
     """Which row of its request the first one is."""
-    viewer: Viewer | None = None
+    previews: Previews | None = None
 
     @property
     def leaves(self) -> bool:
@@ -68,27 +51,23 @@ class Ticket:
     @property
     def is_watched(self) -> bool:
         """Whether somebody wants to see the rows after this step; after the last one, nobody."""
-        due = self.viewer is not None and self.steps_done % self.viewer.every == 0
-        return due and not self.leaves
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The result columns of one request, and how long it waited and ran."""
-
-    rows: Rows
-    queue_s: float
-    compute_s: float
+        return self.previews is not None and self.previews.due(self.steps_done) and not self.leaves
 
 
 class Observer:
-    """Is told what happens, on the engine's thread; this one looks away."""
+    """Is told what happens in the engine, on its thread; this one looks away."""
 
     def admitted(self, ticket: Ticket) -> None:
         """The ticket's rows have joined the batch."""
 
     def stepped(self, lane: LaneKey, num_rows: int) -> None:
         """A step of so many rows was done, well or not."""
+
+    def previewed(self, ticket: Ticket, x: Tensor | None) -> None:
+        """A ticket whose request wants previews is so far. Waiting here would stop everybody.
+
+        Shapes: x as of `Operation.preview`, on the model's device.
+        """
 
     def left(self, ticket: Ticket, where: str) -> None:
         """The ticket is out of the engine; it was "waiting" or "running"."""

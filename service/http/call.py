@@ -1,7 +1,7 @@
-"""One request on its way through the service: what it asked, submitting, waiting, replying."""
+"""One request on its way through the service: reading, running jobs, waiting, replying."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -9,25 +9,23 @@ from typing import Any, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.core.contract.rows import Rows
-from service.catalog.catalog import Served, Store
-from service.engine.ticket import Answer, Viewer
-from service.errors import InvalidRequest
+from service.catalog.description import ModelDescription
+from service.engine.client import Show
+from service.engine.messages import Answer, Planned, Previews
+from service.errors import InvalidRequest, ServiceError
 from service.http import inputs
 from service.http.accept import preferred
-from service.http.body import JSON, MULTIPART, NPY, PICTURES, Body, read
+from service.http.body import Body, read
 from service.http.context import exchange_of
+from service.http.endpoint import Endpoint, Needs
 from service.http.inputs import Uploads
-from service.http.params import class_index, operation_params
+from service.http.job import Job
+from service.http.params import class_index, params_from
 from service.http.waiting import until_done
-from service.media.decode import Decoder
 from service.schema.requests import Request as Fields
 from service.service import Service
 
-UPLOADS = (*PICTURES, MULTIPART, JSON, NPY)
 F = TypeVar("F", bound=Fields)
-Bring = Callable[[Body, Served, Decoder, int], Awaitable[Uploads | None]]
-"""Reads the events or the latents of a body."""
 
 
 @dataclass
@@ -37,47 +35,64 @@ class Call(Generic[F]):
     request: Request
     service: Service
     fields: F
-    served: Served
+    model: ModelDescription
     uploads: Uploads | None
     media_type: str
     """The form of the answer."""
     body: Body = field(default_factory=Body)
     """As it came, to be read for another model too."""
 
-    def submit(
+    @property
+    def events(self) -> Uploads:
+        """What it brings, of an endpoint that needs something."""
+        assert self.uploads is not None
+        return self.uploads
+
+    def job(
         self,
-        operation_name: str,
+        name: str,
         *,
         params: Mapping[str, Any] | None = None,
         label: int | str | None = None,
         seed: int = 0,
-        num: int | None = None,
-        viewer: Viewer | None = None,
-    ) -> Future[Answer]:
-        """Hand the work to the worker. Raises if the operation cannot do it, or Overloaded."""
-        operation = self.served.operation(operation_name)
-        checked = operation_params(operation, params or {})
-        index = class_index(label, self.served, operation)
-        num = num or (self.uploads.num if self.uploads else 1)
-        rows = inputs.rows(self.served, operation, seed, num, self.uploads, index)
-        return self.hand_in(operation_name, rows, checked, viewer)
+    ) -> Job:
+        """By the wishes of the request, about what it brings.
 
-    def hand_in(
-        self, operation_name: str, rows: Rows, params: Any, viewer: Viewer | None = None
+        Raises UnsupportedOperation or InvalidRequest.
+        """
+        operation = self.model.operation(name)
+        resolved = params_from(operation, params or {})
+        index = class_index(label, self.model, operation)
+        return Job.of(self.model, operation, self.uploads, params=resolved, label=index, seed=seed)
+
+    async def plan(self, job: Job) -> Planned:
+        """What is known of a job before it begins."""
+        return await self.service.engine.plan(job.operation.lane, job.params)
+
+    async def submit(
+        self, job: Job, previews: Previews | None = None, show: Show | None = None
     ) -> Future[Answer]:
-        """The same for rows and params that are ready."""
-        try:
-            self.served.operation(operation_name).check(rows, params)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
-        lane = self.served.lane(operation_name)
-        return self.service.worker.submit(lane, rows, params, viewer)
+        """Hand a job to the worker. Raises InvalidRequest, TooManyRows or Overloaded."""
+        lane = job.operation.lane
+        return await self.service.engine.submit(lane, job.rows, job.params, previews, show)
 
     async def wait(self, *futures: Future[Answer]) -> list[Answer]:
         """The answers; a hang-up or the deadline cancels the work."""
         answers = await until_done(futures, self.request, self.service.settings.timeout_s)
         exchange_of(self.request.scope).queue_s = max(answer.queue_s for answer in answers)
         return answers
+
+    async def run(self, *jobs: Job) -> list[Answer]:
+        """Submit and wait. If one job is refused, none is done."""
+        futures: list[Future[Answer]] = []
+        try:
+            for job in jobs:
+                futures.append(await self.submit(job))
+        except ServiceError:
+            for future in futures:
+                future.cancel()
+            raise
+        return await self.wait(*futures)
 
     def results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """With each result, what was changed of its event."""
@@ -89,7 +104,7 @@ class Call(Generic[F]):
     def reply(self, answers: Sequence[Answer], **members: Any) -> Response:
         """The JSON envelope."""
         timing = _timing_ms(answers)
-        content = {"model": self.served.label, **members, "timing_ms": timing}
+        content = {"model": self.model.label, **members, "timing_ms": timing}
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         return self.reply_bytes(answers, text.encode())
 
@@ -109,31 +124,20 @@ class Call(Generic[F]):
         )
 
 
-async def receive(
-    request: Request,
-    schema: type[F],
-    accepted: Sequence[str] = UPLOADS,
-    offers: Sequence[str] = (JSON,),
-    bring: Bring = inputs.events,
-    required: str = "no image and no array: accepted are images, files or instances",
-    find: Callable[[Store, str | None], Served] = Store.find,
-) -> Call[F]:
-    """Read, validate and decode a request. Raises whatever is wrong with it.
-
-    `required` is what to say if it brings nothing; empty if it need not. `find` looks up the
-    model.
-    """
+async def receive(request: Request, endpoint: Endpoint[F]) -> Call[F]:
+    """Read, validate and decode a request. Raises whatever is wrong with it."""
     service: Service = request.app.state.service
-    media_type = preferred(request, offers)
-    store = service.store
-    body = await read(request, accepted, service.settings)
-    fields = body.parse(schema)
-    served = find(store, fields.model)
-    exchange_of(request.scope).model = served.label
-    uploads = await bring(body, served, service.decoder, service.settings.max_images)
-    if required and uploads is None:
-        raise InvalidRequest(required)
-    return Call(request, service, fields, served, uploads, media_type, body)
+    media_type = preferred(request, endpoint.offered)
+    catalog = service.catalog
+    body = await read(request, endpoint.accepted, service.settings)
+    fields = body.parse(endpoint.request)
+    model = endpoint.find(catalog, fields.model)
+    exchange_of(request.scope).model = model.label
+    bring = inputs.latents if endpoint.needs is Needs.LATENTS else inputs.events
+    uploads = await bring(body, model, service.decoder, service.settings.max_images)
+    if uploads is None and endpoint.needs is not Needs.PERHAPS_EVENTS:
+        raise InvalidRequest(endpoint.needs.value)
+    return Call(request, service, fields, model, uploads, media_type, body)
 
 
 def _timing_ms(answers: Sequence[Answer]) -> dict[str, float]:

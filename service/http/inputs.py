@@ -3,15 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
 from models.core.contract.noise import row_seeds
-from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows
-from service.catalog.catalog import Served
+from service.catalog.description import ModelDescription, OperationDescription
 from service.errors import TooManyRows, UnsupportedOperation
 from service.http.body import Body
 from service.media.arrays import Form, from_lists, from_npy, unit
@@ -37,47 +35,53 @@ class Uploads:
         return len(self.converted)
 
 
-async def events(body: Body, served: Served, decoder: Decoder, max_rows: int) -> Uploads | None:
+async def events(
+    body: Body, model: ModelDescription, decoder: Decoder, max_rows: int
+) -> Uploads | None:
     """The images or arrays of a request, None if there are none. Raises what is wrong."""
     if body.images:
-        return await _pictures(body.images, served, decoder, max_rows)
-    model = served.model
+        return await _pictures(body.images, model, decoder, max_rows)
     x = await _array(body, Form(model.event_shape, grid=model.grid), max_rows)
     if x is None:
         return None
-    return await _on_grid_of(served, x)
+    return await _on_grid_of(model, x)
 
 
 async def events_again(
-    body: Body, uploads: Uploads, served: Served, other: Served, decoder: Decoder, max_rows: int
+    body: Body,
+    uploads: Uploads,
+    model: ModelDescription,
+    other: ModelDescription,
+    decoder: Decoder,
+    max_rows: int,
 ) -> Uploads:
     """The events of a request about one model, in the form of another of the same event shape.
 
     Raises what is wrong with them for the other one.
     """
-    if served.takes_images and served.preprocessing == other.preprocessing:
-        if other.model.grid in (None, served.model.grid):
+    if model.takes_images and model.preprocessing == other.preprocessing:
+        if other.grid in (None, model.grid):
             return uploads
         return await _on_grid_of(other, uploads.columns["x"].numpy())
-    found = await events(body, other, decoder, max_rows)
-    assert found is not None
-    return found
+    again = await events(body, other, decoder, max_rows)
+    assert again is not None
+    return again
 
 
-async def _on_grid_of(served: Served, x: np.ndarray) -> Uploads:
+async def _on_grid_of(model: ModelDescription, x: np.ndarray) -> Uploads:
     """Rows of an array as events of a model."""
     notes: list[list[str]] = [[] for _ in x]
-    if served.model.grid is not None:
-        work = partial(discretised, x, served.model.grid, served.preprocessing)
+    if model.grid is not None:
+        work = partial(discretised, x, model.grid, model.preprocessing)
         x, notes = work() if x.nbytes <= _LARGE_BYTES else await asyncio.to_thread(work)
     return Uploads({"x": torch.from_numpy(x)}, notes)
 
 
-async def latents(body: Body, served: Served, _: Decoder, max_rows: int) -> Uploads | None:
+async def latents(body: Body, model: ModelDescription, _: Decoder, max_rows: int) -> Uploads | None:
     """The latents of a request, None if there are none. Raises what is wrong with them."""
-    shape = served.model.latent_shape
+    shape = model.latent_shape
     if shape is None:
-        raise UnsupportedOperation(f"model {served.bundle.name} has no latents")
+        raise UnsupportedOperation(f"model {model.name} has no latents")
     z = await _array(body, Form(shape, "latent"), max_rows)
     return None if z is None else Uploads({"z": torch.from_numpy(z)}, [[] for _ in z])
 
@@ -96,13 +100,13 @@ async def _array(body: Body, form: Form, max_rows: int) -> np.ndarray | None:
 
 
 async def _pictures(
-    images: list[bytes], served: Served, decoder: Decoder, max_rows: int
+    images: list[bytes], model: ModelDescription, decoder: Decoder, max_rows: int
 ) -> Uploads:
     _check_num(len(images), "images", max_rows)
-    form, grid = served.preprocessing, served.model.grid
+    form, grid = model.preprocessing, model.grid
     if form is None:
         raise UnsupportedOperation(
-            f"model {served.bundle.name} is about vectors of shape {served.model.event_shape}: "
+            f"model {model.name} is about vectors of shape {model.event_shape}: "
             "accepted are instances and npy arrays"
         )
     if len(images) == 1:
@@ -121,9 +125,9 @@ def _check_num(num: int, what: str, max_rows: int) -> None:
         raise TooManyRows(f"{num} {what}: accepted are at most {max_rows}")
 
 
-def rows(
-    served: Served,
-    operation: Operation[Any],
+def input_columns(
+    model: ModelDescription,
+    operation: OperationDescription,
     seed: int,
     num: int,
     uploads: Uploads | None = None,
@@ -135,6 +139,6 @@ def rows(
     columns = {"seed": shared if operation.shares_seed else row_seeds(seed, num)}
     for name, column in (uploads.columns if uploads else {}).items():
         columns[name] = column if len(column) == num else column.expand(num, *column.shape[1:])
-    if operation.takes_label and served.model.num_classes:
+    if operation.takes_label and model.class_names:
         columns["label"] = torch.from_numpy(np.full(num, label))
     return columns

@@ -16,7 +16,7 @@ from service.service import Service
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-class Observe:
+class RequestMiddleware:
     """The outermost ASGI layer, so that it sees every answer, whoever gives it."""
 
     def __init__(

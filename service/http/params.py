@@ -7,21 +7,22 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from models.core.contract.operation import Operation
-from service.catalog.catalog import Served
+from service.catalog.description import ModelDescription, OperationDescription
 from service.errors import InvalidRequest
 from service.http.body import invalid
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
-def class_index(label: int | str | None, served: Served, operation: Operation[Any]) -> int:
+def class_index(
+    label: int | str | None, model: ModelDescription, operation: OperationDescription
+) -> int:
     """The index of a class given by name or index, -1 for none. Raises InvalidRequest."""
     if label is None:
         return -1
-    names = served.class_names
+    names = model.class_names
     if not names or not operation.takes_label:
-        raise InvalidRequest(f"label {label!r}: model {served.bundle.name} takes no label here")
+        raise InvalidRequest(f"label {label!r}: model {model.name} takes no label here")
     if label in names:
         return names.index(str(label))
     if isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10:
@@ -33,7 +34,7 @@ def class_index(label: int | str | None, served: Served, operation: Operation[An
     )
 
 
-def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any:
+def params_from(operation: OperationDescription, given: Mapping[str, Any]) -> Any:
     """The operation's defaults, changed where the request says so. Raises InvalidRequest."""
     defaults = operation.default_params
     if not given:
@@ -46,7 +47,7 @@ def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any
             [{"field": f"params.{name}", "detail": "unknown"} for name in unknown],
         )
     try:
-        params = _adapter(operation.Params).validate_python({**names, **given})
+        params = _adapter(operation.params).validate_python({**names, **given})
     except ValidationError as error:
         raise invalid(error, accepted) from error
     for name, value in asdict(params).items():
@@ -55,9 +56,9 @@ def operation_params(operation: Operation[Any], given: Mapping[str, Any]) -> Any
     return params
 
 
-def params_schema(operation: Operation[Any]) -> dict[str, Any]:
+def params_schema(operation: OperationDescription) -> dict[str, Any]:
     """The JSON schema of an operation's params."""
-    return _adapter(operation.Params).json_schema()
+    return _adapter(operation.params).json_schema()
 
 
 def _adapter(params: type[Any]) -> TypeAdapter[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from service.engine.ticket import Answer
+from service.engine.messages import Answer
 from service.errors import ClientGone, DeadlineExceeded
 
 

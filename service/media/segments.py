@@ -1,19 +1,31 @@
 """Between events and the segments that models code: columns of rows, and checks of their bytes."""
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.core.coding.codec import code_width, plain_size, unpack
+from models.core.coding.codec import plain_size, unpack
 from models.core.contract.grid import Grid
-from models.core.contract.model import Servable
 from models.core.contract.rows import Rows
 from service.errors import DamagedStream
 from service.media.grid import pixels_of
 from service.media.stream import IMAGES_PER_SEGMENT, Stream, num_segments
 
 
-def grid_of(model: Servable) -> Grid:
+class Events(Protocol):
+    """What a model's events are."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]: ...
+    @property
+    def grid(self) -> Grid | None: ...
+    @property
+    def num_dims(self) -> int: ...
+
+
+def grid_of(model: Events) -> Grid:
     """The values of a model that compresses: only discrete ones can."""
     assert model.grid is not None
     return model.grid
@@ -37,7 +49,7 @@ def codes_of(rows: Rows) -> tuple[bytes, ...]:
     return tuple(code[:size].tobytes() for code, size in zip(codes, sizes, strict=True))
 
 
-def coded_columns(stream: Stream, model: Servable) -> Rows:
+def coded_columns(stream: Stream, model: Events) -> Rows:
     """The codes of a stream as a table. Raises DamagedStream for what no model has written."""
     grid, counts = grid_of(model), _counts(stream.num_images)
     if stream.event_shape != model.event_shape or stream.num_levels != grid.num_levels:
@@ -47,7 +59,7 @@ def coded_columns(stream: Stream, model: Servable) -> Rows:
         )
     for segment, count in zip(stream.segments, counts, strict=True):
         _check(segment, count * model.num_dims, grid)
-    code = np.zeros((len(counts), code_width(model)), np.uint8)
+    code = np.zeros((len(counts), plain_size(grid, model.num_dims * IMAGES_PER_SEGMENT)), np.uint8)
     for row, segment in zip(code, stream.segments, strict=True):
         row[: len(segment)] = np.frombuffer(segment, np.uint8)
     return {
@@ -69,7 +81,7 @@ def _check(segment: bytes, num_levels: int, grid: Grid) -> None:
             raise DamagedStream(str(error)) from error
 
 
-def whole_events(x: Tensor, num: int, model: Servable) -> np.ndarray:
+def whole_events(x: Tensor, num: int, model: Events) -> np.ndarray:
     """The events of segments as they were sent: uint8 pixels of images, else float32 counts.
 
     Shapes: (B, IMAGES_PER_SEGMENT, *event) -> (num, *event).
@@ -82,7 +94,7 @@ def whole_events(x: Tensor, num: int, model: Servable) -> np.ndarray:
     return pixels_of(grid.levels(x).numpy(), grid.num_levels)
 
 
-def raw_bytes(num: int, model: Servable) -> int:
+def raw_bytes(num: int, model: Events) -> int:
     """What so many events take without compression, each value in as few bits as hold it."""
     return plain_size(grid_of(model), num * model.num_dims)
 

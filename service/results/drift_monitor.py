@@ -1,6 +1,7 @@
-"""Whether what is screened changes: of every calibrated score, a test and a window of p-values."""
+"""Whether what is screened changes: a test and a window of p-values for every calibrated score."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,72 @@ from models.core.calibration import kolmogorov
 from models.core.calibration.conformal import Calibration
 from models.core.calibration.martingale import Martingale
 from models.core.calibration.online_conformal import OnlineRanks
-from service.catalog.catalog import Served
+from service.catalog.description import ModelDescription
 from service.metrics import Metrics
 from service.results.results import number, rounded
-from service.schema.drift import DriftAnswer, DriftTest, LowShare, TwoSample, Window
 
 NUM_BINS = 10
 _LOW = (0.05, 0.01)
 
 
+@dataclass(frozen=True)
+class LowShare:
+    """The share of the window's p-values that are at most `p_value`; None of an empty window."""
+
+    p_value: float
+    share: float | None
+    expected: float
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """Kolmogorov and Smirnov's test of the window's scores against the calibration scores."""
+
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """The last p-values beside what is expected of images like the calibration set."""
+
+    size: int
+    num_images: int
+    histogram: list[int]
+    """Counts in (0, 0.1], (0.1, 0.2], ..., (0.9, 1]."""
+    expected: list[float]
+    at_most: list[LowShare]
+    kolmogorov_smirnov: TwoSample | None
+
+
+@dataclass(frozen=True)
+class DriftTest:
+    """The bet against the stream being like the calibration set."""
+
+    log10_value: float | None
+    log10_max: float | None
+    log10_threshold: float
+    alpha: float
+    alarmed: bool
+    alarmed_at: int | None
+    guarantee: str
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """All that is known of one score's stream since the start or the last reset."""
+
+    model: str
+    score_name: str
+    source: str
+    num_calibration: int
+    num_seen: int
+    window: Window
+    test: DriftTest
+
+
 class _Stream:
-    """The images that one score has judged, since the start or the last reset."""
+    """The images that one score has screened, since the start or the last reset."""
 
     def __init__(self, calibration: Calibration, alpha: float, size: int) -> None:
         self.size = size
@@ -36,8 +92,8 @@ class _Stream:
         cells, p_value = self._ranks.rank(scores)
         self.test.bet(p_value)
         self._cells = np.concatenate((self._cells, cells))[-self.size :]
-        found: np.ndarray = self._numerators[cells] / (self._num_calibration + 1)
-        return found
+        p_values: np.ndarray = self._numerators[cells] / (self._num_calibration + 1)
+        return p_values
 
     def window(self) -> Window:
         """The last p-values beside what is expected of images like the calibration set."""
@@ -68,8 +124,8 @@ class _Stream:
         return TwoSample(statistic=rounded(statistic), p_value=rounded(p_value))
 
 
-class Drift:
-    """A stream for each calibrated score of each model that has judged anything.
+class DriftMonitor:
+    """A stream for each calibrated score of each model that has screened anything.
 
     On the event loop's thread, like all that answers requests: a call is over before another one
     begins, and images count in the order in which their answers are written.
@@ -80,12 +136,12 @@ class Drift:
         self._metrics, self._log = metrics, log
         self._streams: dict[tuple[str, str], _Stream] = {}
 
-    def see(self, served: Served, score_name: str, scores: Tensor) -> None:
+    def see(self, model: ModelDescription, score_name: str, scores: Tensor) -> None:
         """Take in what a score said of the rows of one request. Shape: (B,)."""
-        stream = self._stream(served, score_name)
+        stream = self._stream(model, score_name)
         before = stream.test.alarmed_at
         p_values = stream.see(scores)
-        labels = (served.bundle.name, score_name)
+        labels = (model.name, score_name)
         observe = self._metrics.p_value.labels(*labels).observe
         for p_value in p_values.tolist():
             observe(p_value)
@@ -93,25 +149,25 @@ class Drift:
         if before is None and stream.test.alarmed_at is not None:
             self._metrics.drift_alarms.labels(*labels).inc()
             self._log.warning(
-                "drift", model=served.label, score=score_name, num_seen=stream.test.alarmed_at
+                "drift", model=model.label, score=score_name, num_seen=stream.test.alarmed_at
             )
 
-    def reset(self, served: Served, score_name: str) -> None:
+    def reset(self, model: ModelDescription, score_name: str) -> None:
         """Forget what was seen, and test anew."""
-        self._streams.pop((served.label, score_name), None)
-        labels = (served.bundle.name, score_name)
-        self._publish(labels, self._stream(served, score_name))
+        self._streams.pop((model.label, score_name), None)
+        labels = (model.name, score_name)
+        self._publish(labels, self._stream(model, score_name))
 
-    def report(self, served: Served, score_name: str) -> DriftAnswer:
+    def report(self, model: ModelDescription, score_name: str) -> DriftReport:
         """All that is known of a stream."""
-        stream = self._stream(served, score_name)
+        stream = self._stream(model, score_name)
         test = stream.test
-        noun = "images" if served.takes_images else "rows"
-        num = served.bundle.calibrations[score_name].num
-        return DriftAnswer(
-            model=served.label,
+        noun = "images" if model.takes_images else "rows"
+        num = model.calibrations[score_name].num
+        return DriftReport(
+            model=model.label,
             score_name=score_name,
-            source=served.bundle.calibration_source,
+            source=model.calibration_source,
             num_calibration=num,
             num_seen=test.num,
             window=stream.window(),
@@ -129,10 +185,10 @@ class Drift:
             ),
         )
 
-    def _stream(self, served: Served, score_name: str) -> _Stream:
-        key = (served.label, score_name)
+    def _stream(self, model: ModelDescription, score_name: str) -> _Stream:
+        key = (model.label, score_name)
         if key not in self._streams:
-            calibration = served.bundle.calibrations[score_name]
+            calibration = model.calibrations[score_name]
             self._streams[key] = _Stream(calibration, self._alpha, self._size)
         return self._streams[key]
 

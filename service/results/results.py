@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.core.contract.likelihood import Likelihood, bits_per_dim
 from models.core.contract.rows import Rows
-from service.catalog.catalog import Served
+from service.catalog.description import ModelDescription
 
 Result = dict[str, Any]
 
@@ -21,11 +21,11 @@ def numbers(column: Tensor) -> list[float | None]:
 
 
 def nested(column: Tensor) -> list[Any]:
-    """The same for rows of any shape. Shapes: (B, ...) -> B nested lists."""
+    """As `numbers`, for rows of any shape. Shapes: (B, ...) -> B nested lists."""
     flat = np.empty(column.numel(), dtype=object)
     flat[:] = numbers(column.flatten())
-    found: list[Any] = flat.reshape(column.shape).tolist()
-    return found
+    rows: list[Any] = flat.reshape(column.shape).tolist()
+    return rows
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,26 @@ class About:
         return [{"standard_error": error, "num_samples": self.num_samples} for error in errors]
 
 
-def log_likelihoods(served: Served, rows: Rows, about: About) -> list[Result]:
+def log_likelihoods(model: ModelDescription, rows: Rows, about: About) -> list[Result]:
     """One result per row of a log_likelihood operation."""
     log_prob = rows["log_prob"]
     num = len(log_prob)
     bits: list[float | None] = [None] * num
-    discrete = served.takes_images or served.model.grid is not None
+    discrete = model.takes_images or model.grid is not None
     if about.kind is not Likelihood.UNNORMALISED and discrete:
-        bits = numbers(bits_per_dim(log_prob, served.model.num_dims))
+        bits = numbers(bits_per_dim(log_prob, model.num_dims))
     return [
         {"log_likelihood": value, "bits_per_dim": bit, "kind": about.kind, **beside}
         for value, bit, beside in zip(numbers(log_prob), bits, about.beside(rows, num), strict=True)
     ]
 
 
-def energies(served: Served, rows: Rows, about: About) -> list[Result]:
+def energies(model: ModelDescription, rows: Rows, about: About) -> list[Result]:
     """One result per row of an energy operation; without a kind its constant is unknown."""
     num = len(rows["energy"])
     per_class: list[Any] = [None] * num
     if "energies" in rows:
-        per_class = [_by_class(served, row) for row in rows["energies"].tolist()]
+        per_class = [_by_class(model, row) for row in rows["energies"].tolist()]
     kind = about.kind or Likelihood.UNNORMALISED
     return [
         {"energy": value, "kind": kind, "energies": classes, **beside}
@@ -73,14 +73,14 @@ def energies(served: Served, rows: Rows, about: About) -> list[Result]:
     ]
 
 
-def classes(served: Served, rows: Rows, decisions: Iterable[Result]) -> list[Result]:
+def classes(model: ModelDescription, rows: Rows, decisions: Iterable[Result]) -> list[Result]:
     """One result per row of a classify operation, with what was decided about it."""
     best = rows["probabilities"].argmax(1).tolist()
     return [
         {
-            "label": served.class_names[index],
+            "label": model.class_names[index],
             "label_index": index,
-            "probabilities": _by_class(served, probabilities),
+            "probabilities": _by_class(model, probabilities),
             **decision,
         }
         for index, probabilities, decision in zip(
@@ -95,9 +95,9 @@ def number(value: float) -> float | None:
 
 
 def rounded(value: float) -> float:
-    """Of a finite number, as many digits as float32 holds."""
+    """A finite number to as many digits as float32 holds."""
     return float(f"{value:.7g}")
 
 
-def _by_class(served: Served, row: list[float]) -> Mapping[str, float | None]:
-    return {name: number(value) for name, value in zip(served.class_names, row, strict=True)}
+def _by_class(model: ModelDescription, row: list[float]) -> Mapping[str, float | None]:
+    return {name: number(value) for name, value in zip(model.class_names, row, strict=True)}

@@ -5,13 +5,13 @@ import base64
 import binascii
 from functools import partial
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from models.core.coding.codec import backend_id
-from service.catalog.catalog import Served, Store
-from service.engine.ticket import Answer
+from service.catalog.catalog import Catalog
+from service.catalog.description import ModelDescription
+from service.engine.messages import Answer
 from service.errors import (
     InvalidRequest,
     MalformedBody,
@@ -23,41 +23,52 @@ from service.http.accept import preferred
 from service.http.body import JSON, NPY, STREAM, Body, read
 from service.http.call import Call, receive
 from service.http.context import exchange_of
-from service.http.forms import event_stream as events
+from service.http.endpoint import Endpoint
+from service.http.forms import event_stream
 from service.http.forms.event_stream import EVENTS, Progress
 from service.http.forms.samples import PNG, ZIP
+from service.http.job import Job
 from service.media import segments
-from service.media import stream as streams
 from service.media.encode import npy, png, zipped
-from service.media.stream import Stream
-from service.routes.thin import ThinRoute
-from service.schema.answers import CompressAnswer, DecompressAnswer
+from service.media.stream import Stream, unpack
+from service.routes.thin import Endpoints
 from service.schema.requests import CompressRequest, DecompressRequest
+from service.schema.responses import CompressAnswer, DecompressAnswer
 from service.service import Service
 
-router = APIRouter(route_class=ThinRoute)
+router = Endpoints()
+COMPRESS = Endpoint(
+    "/compress", "compression", CompressRequest, CompressAnswer, offered=(STREAM, JSON)
+)
+DECOMPRESS = Endpoint(
+    "/decompress",
+    "compression",
+    DecompressRequest,
+    DecompressAnswer,
+    accepted=(STREAM, JSON),
+    offered=(PNG, ZIP, NPY, JSON, EVENTS),
+)
 _LARGE_BYTES = 2**20
 """Streams beyond this are read in a thread."""
 
 
-@router.post("/compress", tags=["compression"], responses={200: {"model": CompressAnswer}})
+@router.answers(COMPRESS)
 async def compress(request: Request) -> Response:
     """Images as a stream of bytes, without loss: refused where they would have to be changed."""
-    call = await receive(request, CompressRequest, offers=(STREAM, JSON))
-    operation = call.served.operation("compress")
-    assert call.uploads is not None
-    for i, notes in enumerate(call.uploads.converted):
+    call = await receive(request, COMPRESS)
+    operation = call.model.operation("compress")
+    for i, notes in enumerate(call.events.converted):
         if notes:
-            raise NotLossless(f"{'; '.join(notes)} (accepted are {_accepted(call.served)})", i)
-    rows = segments.full_columns(call.uploads.columns["x"])
-    answers = await call.wait(call.hand_in("compress", rows, operation.default_params))
-    return await asyncio.to_thread(_compressed, call, answers, call.uploads.num)
+            raise NotLossless(f"{'; '.join(notes)} (accepted are {_accepted(call.model)})", i)
+    rows = segments.full_columns(call.events.columns["x"])
+    answers = await call.run(Job(operation, operation.default_params, rows))
+    return await asyncio.to_thread(_compressed, call, answers, call.events.num)
 
 
-def _accepted(served: Served) -> str:
+def _accepted(model: ModelDescription) -> str:
     """What goes in without a change, in words."""
-    grid = segments.grid_of(served.model)
-    if (form := served.preprocessing) is None:
+    grid = segments.grid_of(model)
+    if (form := model.preprocessing) is None:
         return f"whole numbers from 0 to {grid.top:g}"
     levels = {2: "pixels 0 and 255 only", 256: "8 bits"}.get(
         form.levels, f"the {form.levels} grey levels next to multiples of 255/{form.levels - 1}"
@@ -67,10 +78,10 @@ def _accepted(served: Served) -> str:
 
 
 def _compressed(call: Call[CompressRequest], answers: list[Answer], num: int) -> Response:
-    served, model = call.served, call.served.model
+    model = call.model
     stream = Stream(
-        model=served.bundle.name,
-        version=served.bundle.version,
+        model=model.name,
+        version=model.version,
         backend=backend_id(),
         event_shape=model.event_shape,
         num_levels=segments.grid_of(model).num_levels,
@@ -98,48 +109,49 @@ def _compressed(call: Call[CompressRequest], answers: list[Answer], num: int) ->
     )
 
 
-@router.post("/decompress", tags=["compression"], responses={200: {"model": DecompressAnswer}})
+@router.answers(DECOMPRESS)
 async def decompress(request: Request) -> Response:
     """The images of a stream, by the model that it names: PNG, zip of PNGs, npy or JSON.
 
     As `text/event-stream` with pictures of the images while they are decoded.
     """
     call, stream = await _receive(request)
-    operation, num = call.served.operation("decompress"), stream.num_images
-    params = operation.default_params
-    rows = segments.coded_columns(stream, call.served.model)
+    operation, num = call.model.operation("decompress"), stream.num_images
+    rows = segments.coded_columns(stream, call.model)
+    job = Job(operation, operation.default_params, rows)
 
     def finish(call: Call[DecompressRequest], answers: list[Answer]) -> Response:
         return _decompressed(call, answers, num)
 
     if call.media_type != EVENTS:
-        answers = await call.wait(call.hand_in("decompress", rows, params))
-        return await asyncio.to_thread(finish, call, answers)
-    num_rows, every = len(stream.segments), call.fields.progress_every
-    progress = Progress(num_rows, operation.num_steps(params), every, num)
-    return events.reply(call, call.hand_in("decompress", rows, params, progress), progress, finish)
+        return await asyncio.to_thread(finish, call, await call.run(job))
+    plan, every = await call.plan(job), call.fields.progress_every
+    progress = Progress(len(stream.segments), plan.num_steps, every, num)
+    answer = await call.submit(job, progress.previews, progress.show)
+    return event_stream.reply(call, answer, progress, finish)
 
 
 async def _receive(request: Request) -> tuple[Call[DecompressRequest], Stream]:
     """A request whose stream is whole and of a model that is served. Raises what is wrong."""
     service: Service = request.app.state.service
-    store = service.store
-    body = await read(request, (STREAM, JSON), service.settings)
-    fields = body.parse(DecompressRequest)
-    unpack = partial(_unpack, body, fields, service.settings.max_images)
+    catalog = service.catalog
+    body = await read(request, DECOMPRESS.accepted, service.settings)
+    fields = body.parse(DECOMPRESS.request)
+    work = partial(_unpack, body, fields, service.settings.max_images)
     large = len(body.stream or fields.stream or "") > _LARGE_BYTES
-    stream = await asyncio.to_thread(unpack) if large else unpack()
-    served = _find(store, stream, fields.model)
-    exchange_of(request.scope).model = served.label
+    stream = await asyncio.to_thread(work) if large else work()
+    model = _find(catalog, stream, fields.model)
+    exchange_of(request.scope).model = model.label
     if stream.backend != backend_id():
         raise OtherBackend(f"it needs {stream.backend}: accepted is {backend_id()}")
-    pictures = (PNG, ZIP) if stream.num_images == 1 else (ZIP,)
-    offers = (*(pictures if served.takes_images else ()), NPY, JSON, EVENTS)
-    return Call(request, service, fields, served, None, preferred(request, offers)), stream
+    pictures = {ZIP, PNG} if stream.num_images == 1 else {ZIP}
+    unfit = {ZIP, PNG} - (pictures if model.takes_images else set())
+    offers = [form for form in DECOMPRESS.offered if form not in unfit]
+    return Call(request, service, fields, model, None, preferred(request, offers)), stream
 
 
 def _unpack(body: Body, fields: DecompressRequest, max_images: int) -> Stream:
-    return streams.unpack(_bytes(body, fields), max_images)
+    return unpack(_bytes(body, fields), max_images)
 
 
 def _bytes(body: Body, fields: DecompressRequest) -> bytes:
@@ -155,22 +167,22 @@ def _bytes(body: Body, fields: DecompressRequest) -> bytes:
         raise MalformedBody(f"stream is not base64: {error}") from error
 
 
-def _find(store: Store, stream: Stream, wish: str | None) -> Served:
+def _find(catalog: Catalog, stream: Stream, wish: str | None) -> ModelDescription:
     """The model that wrote the stream. Raises OtherModel, or InvalidRequest for another wish."""
     if wish not in (None, stream.model, stream.needs):
         raise InvalidRequest(f"model {wish!r}: the stream is of {stream.needs}")
-    served = store.models.get(stream.model)
-    if served is None or served.label != stream.needs:
-        known = ", ".join(served.label for served in store.models.values())
+    model = catalog.models.get(stream.model)
+    if model is None or model.label != stream.needs:
+        known = ", ".join(model.label for model in catalog.models.values())
         raise OtherModel(f"it needs {stream.needs}: there are {known}", stream.needs)
-    return served
+    return model
 
 
 def _decompressed(call: Call[DecompressRequest], answers: list[Answer], num: int) -> Response:
-    x = segments.whole_events(answers[0].rows["x"], num, call.served.model)
+    x = segments.whole_events(answers[0].rows["x"], num, call.model)
     if call.media_type == NPY:
         return call.reply_bytes(answers, npy(x))
-    if not call.served.takes_images:
+    if not call.model.takes_images:
         return call.reply(answers, num_images=num, images=None, instances=x.tolist())
     files = [png(image) for image in x]
     if call.media_type == PNG:

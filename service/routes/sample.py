@@ -2,37 +2,43 @@
 
 import secrets
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import InvalidRequest, TooManyRows
 from service.http.body import JSON
 from service.http.call import Call, receive
-from service.http.forms import dispatch as making
+from service.http.endpoint import Endpoint, Needs
+from service.http.forms.dispatch import FORMS, make
 from service.http.params import class_index
-from service.routes.thin import ThinRoute
-from service.schema.answers import SampleAnswer
+from service.routes.thin import Endpoints
 from service.schema.requests import SampleRequest
+from service.schema.responses import SampleAnswer
 
-router = APIRouter(route_class=ThinRoute)
+router = Endpoints()
+SAMPLE = Endpoint(
+    "/sample",
+    "sample",
+    SampleRequest,
+    SampleAnswer,
+    needs=Needs.PERHAPS_EVENTS,
+    accepted=(JSON,),
+    offered=FORMS,
+)
 
 
-@router.post("/sample", tags=["sample"], responses={200: {"model": SampleAnswer}})
+@router.answers(SAMPLE)
 async def sample(request: Request) -> Response:
     """New events: by Accept as JSON (PNGs or arrays), one PNG grid, a zip of PNGs or an npz.
 
     As `text/event-stream` with pictures of the events while they are made; as `image/gif`,
     `image/webp` or `image/apng` those pictures in a row.
     """
-    call = await receive(request, SampleRequest, (JSON,), making.FORMS, required="")
-    fields = call.fields
-    index = class_index(fields.label, call.served, call.served.operation("sample"))
-    members = {"label": call.served.class_names[index] if index >= 0 else None}
-    seed = secrets.randbits(53) if fields.seed is None else fields.seed
-    return await making.make(
-        call, "sample", _num_samples(call), seed, lambda _: members, fields.label
-    )
+    call = await receive(request, SAMPLE)
+    label = class_index(call.fields.label, call.model, call.model.operation("sample"))
+    members = {"label": call.model.class_names[label] if label >= 0 else None}
+    seed = secrets.randbits(53) if call.fields.seed is None else call.fields.seed
+    return await make(call, "sample", _num_samples(call), seed, lambda _: members, label)
 
 
 def _num_samples(call: Call[SampleRequest]) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from models.core.calibration.rule import Guarantee
-from service.schema.answers import Item, Number, Scored
+from service.schema.responses import Item, Number, Scored
 
 
 class Calibrated(BaseModel):

@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 
 from models.core.contract.rows import Rows
-from service.engine.ticket import Answer, Viewer
+from service.engine.messages import Answer
 from service.http.call import Call
-from service.http.forms import animation, samples
-from service.http.forms import event_stream as events
-from service.http.forms.animation import Film
+from service.http.forms import animation, event_stream, samples
 from service.http.forms.event_stream import EVENTS, Progress
-from service.http.params import operation_params
+from service.http.job import Job
+from service.http.params import params_from
 from service.schema.requests import MakeRequest
 
 FORMS = (*samples.FORMS, EVENTS)
@@ -30,32 +28,32 @@ async def make(
     num: int,
     seed: int,
     members: Members,
-    label: int | str | None = None,
+    label: int = -1,
 ) -> Response:
     """Run an operation that makes events and answer with its column x.
+
+    `label` is the index of a class, -1 for none.
 
     Raises whatever is wrong with the request, and what the work raises.
     """
     samples.check_form(call)
     fields = call.fields
-    operation = call.served.operation(name)
-    params = operation_params(operation, fields.params)
-    num_steps = operation.num_steps(params)
-    about = {"kind": call.served.model.likelihood, "params": asdict(params), "seed": seed}
-
-    def submit(viewer: Viewer | None = None) -> Future[Answer]:
-        return call.submit(
-            name, params=fields.params, label=label, seed=seed, num=num, viewer=viewer
-        )
+    operation = call.model.operation(name)
+    params = params_from(operation, fields.params)
+    job = Job.of(
+        call.model, operation, call.uploads, params=params, label=label, seed=seed, num=num
+    )
+    about = {"kind": call.model.likelihood, "params": asdict(params), "seed": seed}
 
     def finish(call: Call[M], answers: list[Answer]) -> Response:
         beside = {**about, **members(answers[0].rows)}
         return samples.reply(call, answers, fields.format, beside, seed)
 
     if call.media_type in samples.ANIMATIONS:
-        film = Film(num_steps, fields.progress_every, operation.stops_early)
-        return await animation.reply(call, film, num, lambda: submit(film), seed)
+        return await animation.reply(call, job, await call.plan(job))
     if call.media_type == EVENTS:
-        progress = Progress(num, num_steps, fields.progress_every, num)
-        return events.reply(call, submit(progress), progress, finish)
-    return await asyncio.to_thread(finish, call, await call.wait(submit()))
+        plan = await call.plan(job)
+        progress = Progress(num, plan.num_steps, fields.progress_every, num)
+        answer = await call.submit(job, progress.previews, progress.show)
+        return event_stream.reply(call, answer, progress, finish)
+    return await asyncio.to_thread(finish, call, await call.run(job))

@@ -7,16 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from math import ceil, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.responses import Response
-from torch import Tensor
 
-from models.core.contract.grid import quantise
-from service.engine.ticket import Answer, Ticket, Viewer
+from service.engine.messages import Answer, Preview, Previews
 from service.errors import ClientGone, ServiceError
 from service.http.body import JSON
 from service.http.call import Call
@@ -33,54 +30,41 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Proxies must neither keep nor gather what is news now."""
 
 
-class Look(NamedTuple):
-    """Some rows of a request at one moment."""
-
-    first_row: int
-    num_rows: int
-    steps_done: int
-    pixels: np.ndarray | None
-    """uint8 (num_rows, ..., *event_shape), or fewer rows; None if there is nothing to draw."""
-
-
-class Progress(Viewer):
-    """From the engine's thread to the response: a slow reader misses looks, never the result."""
+class Progress:
+    """From the worker's thread to the response: a slow reader misses looks, never the result."""
 
     def __init__(self, num_rows: int, num_steps: int, every: int | None, num_images: int) -> None:
         """Of rows that hold `num_images` images, of which several may be in one row."""
         self.num_rows, self.num_steps, self.num_images = num_rows, num_steps, num_images
-        self.every = every or max(1, num_steps // NUM_LOOKS)
+        self.previews = Previews(every or max(1, num_steps // NUM_LOOKS), num_images=MAX_IMAGES)
         self.news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._unread: deque[Look] = deque(maxlen=_MAX_UNREAD)
+        self._unread: deque[Preview] = deque(maxlen=_MAX_UNREAD)
         self._steps_done: dict[int, tuple[int, int]] = {}
         self._canvas: np.ndarray | None = None
 
-    def show(self, ticket: Ticket, x: Tensor | None) -> None:
-        pixels = None
-        if x is not None and x.ndim >= 4:
-            room = ceil(MAX_IMAGES / prod(x.shape[1:-3])) - ticket.first_row
-            pixels = quantise(x[: max(room, 0)].nan_to_num()).cpu().numpy()
-        self._unread.append(Look(ticket.first_row, ticket.num_rows, ticket.steps_done, pixels))
+    def show(self, preview: Preview) -> None:
+        """Keep a preview until it is read, on the worker's thread."""
+        self._unread.append(preview)
         self._loop.call_soon_threadsafe(self.news.set)
 
     def read(self) -> list[dict[str, Any]]:
         """The data of the events since the last call; draws pictures, so not on the loop."""
-        found = []
+        news = []
         while self._unread:
             look = self._unread.popleft()
             self._steps_done[look.first_row] = (look.num_rows, look.steps_done)
             row_steps = sum(rows * steps for rows, steps in self._steps_done.values())
-            found.append(
+            news.append(
                 {
                     "step": row_steps // self.num_rows,
                     "of": self.num_steps,
-                    "preview": self._preview(look),
+                    "preview": self._picture(look),
                 }
             )
-        return found
+        return news
 
-    def _preview(self, look: Look) -> str | None:
+    def _picture(self, look: Preview) -> str | None:
         """A PNG of the first images as they were last seen; vectors have none."""
         if look.pixels is None:
             return None
@@ -95,7 +79,7 @@ class Progress(Viewer):
 
 def reply(
     call: Call[Any],
-    job: Future[Answer],
+    answer: Future[Answer],
     progress: Progress,
     finish: Callable[[Call[Any], list[Answer]], Response],
 ) -> Response:
@@ -103,7 +87,7 @@ def reply(
 
     A client that closes the connection frees its rows.
     """
-    work = asyncio.create_task(call.wait(job))
+    work = asyncio.create_task(call.wait(answer))
     work.add_done_callback(_look_at)
     work.add_done_callback(lambda _: progress.news.set())
     return EventSourceResponse(_events(call, work, progress, finish), headers=_HEADERS)

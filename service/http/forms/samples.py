@@ -9,7 +9,7 @@ from starlette.responses import Response
 from torch import Tensor
 
 from models.core.contract.grid import quantise
-from service.engine.ticket import Answer
+from service.engine.messages import Answer
 from service.errors import InvalidRequest, NotAcceptable
 from service.http.body import JSON
 from service.http.call import Call
@@ -24,7 +24,7 @@ FORMS = (JSON, PNG, ZIP, NPZ, *ANIMATIONS)
 
 def check_form(call: Call[Any]) -> None:
     """Raises NotAcceptable if vectors were asked for as pictures."""
-    if call.media_type in (PNG, ZIP, *ANIMATIONS) and not call.served.takes_images:
+    if call.media_type in (PNG, ZIP, *ANIMATIONS) and not call.model.takes_images:
         raise NotAcceptable(f"the samples are vectors: offered are {JSON} and {NPZ}")
 
 
@@ -44,13 +44,13 @@ def reply(
     if call.media_type == NPZ:
         return call.reply_bytes(answers, npz(x=x.numpy(), seed=np.array(seed)), headers)
     if call.media_type == JSON:
-        form: Format = wish if call.served.takes_images else "arrays"
+        form: Format = wish if call.model.takes_images else "arrays"
         samples = _numbers(x) if form == "arrays" else _texts(x)
         return call.reply(answers, **members, format=form, samples=samples)
-    found = pixels(x)
+    images = pixels(x)
     if call.media_type == PNG:
-        return call.reply_bytes(answers, png(grid(found)), headers)
-    files = [(f"sample_{i:04d}.png", png(tile)) for i, tile in enumerate(found)]
+        return call.reply_bytes(answers, png(grid(images)), headers)
+    files = [(f"sample_{i:04d}.png", png(tile)) for i, tile in enumerate(images)]
     return call.reply_bytes(answers, zipped(files), headers)
 
 
@@ -67,15 +67,15 @@ def pixels(x: Tensor) -> np.ndarray:
             f"sample {int(finite.argmin())} is not finite and has no picture: accepted are "
             f"{JSON} and {NPZ}, or params and latents that are less extreme"
         )
-    found: np.ndarray = quantise(x).numpy()
-    return found
+    levels: np.ndarray = quantise(x).numpy()
+    return levels
 
 
 def _numbers(x: Tensor) -> list[Any]:
     """Six decimals tell grey levels apart; vectors have units of their own."""
     if x.ndim == 4 and _finite(x).all():
-        found: list[Any] = x.double().numpy().round(6).tolist()
-        return found
+        rows: list[Any] = x.double().numpy().round(6).tolist()
+        return rows
     return nested(x)
 
 
@@ -89,5 +89,5 @@ def _texts(x: Tensor) -> list[str | None]:
 
 def _finite(x: Tensor) -> np.ndarray:
     """Whether all numbers of a row are. Shapes: (B, ...) -> (B,)."""
-    found: np.ndarray = x.isfinite().flatten(1).all(1).numpy()
-    return found
+    finite: np.ndarray = x.isfinite().flatten(1).all(1).numpy()
+    return finite

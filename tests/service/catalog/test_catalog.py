@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.bundle import Bundle, load, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.graph import OnnxFunction
 from models.core.contract.operation import run
-from service.catalog import row_cost as costs
-from service.catalog import runtimes as backends
-from service.catalog.catalog import Store, fill, shelve
+from service.catalog import row_cost, runtimes
+from service.catalog.catalog import Catalog
+from service.catalog.loaded import shelve
+from service.catalog.loading import load_catalog
+from service.engine.messages import Event, Load, Skipped
+from service.engine.worker import Worker
 from service.errors import UnknownModel, UnsupportedOperation
 from tests.service.conftest import make_bundle
 from tests.support.service.flows import save_flows
@@ -21,20 +24,26 @@ from tests.support.service.screens import make_screen
 from training.export import export
 
 
-def filled(*urls: object, default: str = "jem") -> tuple[Store, list[str]]:
+def filled(*urls: object, default: str = "jem") -> tuple[Catalog, list[str]]:
+    """The catalog that a worker loads, and why it skipped bundles."""
     reports: list[str] = []
 
-    def report(_: str, error: Exception) -> None:
-        reports.append(str(error))
+    def told(event: Event) -> None:
+        assert isinstance(event, Skipped)
+        reports.append(event.reason)
 
-    return fill(tuple(map(str, urls)), default, "torch", 1, report), reports
+    worker = Worker(max_rows_inside=1)
+    worker.emit = told
+    places = tuple(map(str, urls))
+    message = Load(1, places, default, "", "torch", num_threads=1, max_rows=1, max_step_ms=1.0)
+    return load_catalog(message, worker), reports
 
 
 def test_bundles_are_found_below_a_folder_and_by_themselves(bundles: Path) -> None:
     assert list(filled(bundles)[0].models) == ["ebm", "jem", "jem_raw"]
     assert list(filled(bundles / "jem")[0].models) == ["jem"]
-    store, reports = filled(bundles / "jem", bundles / "ebm", f"file://{bundles}/jem_raw/")
-    assert list(store.models) == ["jem", "ebm", "jem_raw"]
+    catalog, reports = filled(bundles / "jem", bundles / "ebm", f"file://{bundles}/jem_raw/")
+    assert list(catalog.models) == ["jem", "ebm", "jem_raw"]
     assert not reports
 
 
@@ -42,11 +51,11 @@ def test_what_a_screen_was_calibrated_with_serves_it(monkeypatch: pytest.MonkeyP
     """Whichever runtime was faster on the day; other bundles take the faster."""
     wishes = []
 
-    def choose(_: object, __: object, wish: str, ___: int) -> dict[str, backends.Backend]:
+    def choose(_: object, __: object, wish: str, ___: int) -> dict[str, runtimes.Backend]:
         wishes.append(wish)
         return {}
 
-    monkeypatch.setattr("service.catalog.catalog.choose", choose)
+    monkeypatch.setattr("service.catalog.loaded.choose", choose)
     bundle = make_screen("screen_tiny")
     for wish in ("auto", "torch", "onnx"):
         shelve(bundle, wish)
@@ -69,36 +78,36 @@ def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path:
     coarse = Preprocessing(8, 8, levels=2)
     save(replace(jem, name="coarse", preprocessing=coarse), tmp_path / "coarse")
     (tmp_path / "empty").mkdir()
-    store, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
-    assert list(store.models) == ["ebm", "jem", "jem_raw"]
+    catalog, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
+    assert list(catalog.models) == ["ebm", "jem", "jem_raw"]
     text = "\n".join(reports)
     for part in ("named jem too", "(1, 9, 9)", "'alien'", "1 class names", "no bundle", "missing"):
         assert part in text
     assert "says not how to make them" in text
     assert "leaves 2 grey levels, the model has 256" in text
-    assert len(store.failed) == 8
+    assert len(catalog.failed) == 8
 
 
 def test_vectors_need_no_preprocessing_but_all_their_names(tmp_path: Path) -> None:
     save_flows(tmp_path)
-    store, reports = filled(tmp_path)
+    catalog, reports = filled(tmp_path)
     assert not reports
-    table = store.find("table")
+    table = catalog.find("table")
     assert table.preprocessing is None
     with pytest.raises(ValueError, match="2 feature names, 5 features"):
-        shelve(replace(table.bundle, feature_names=("radius", "texture")))
+        shelve(replace(load(str(tmp_path / "table")), feature_names=("radius", "texture")))
 
 
 def test_models_and_operations_are_looked_up_by_name(bundles: Path) -> None:
-    store, _ = filled(bundles)
-    served = store.find(None)
-    assert served.bundle.name == "jem"
-    assert store.find(served.label) is served
+    catalog, _ = filled(bundles)
+    model = catalog.find(None)
+    assert model.name == "jem"
+    assert catalog.find(model.label) is model
     for name in ("nobody", "jem@1", "@"):
         with pytest.raises(UnknownModel, match="jem@"):
-            store.find(name)
+            catalog.find(name)
     with pytest.raises(UnsupportedOperation, match="sample, log_likelihood"):
-        served.operation("fly")
+        model.operation("fly")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +129,7 @@ def test_the_wish_decides_the_backend_and_auto_takes_the_faster(
     def seconds(function: object, _: object) -> float:
         return 1.0 if isinstance(function, OnnxFunction) == (fast == "onnx") else 2.0
 
-    monkeypatch.setattr(backends, "seconds_per_call", seconds)
+    monkeypatch.setattr(runtimes, "seconds_per_call", seconds)
     assert _backend_names(exported, "auto") == {"logits": fast, **others}
 
 
@@ -169,14 +178,14 @@ def test_costly_rows_make_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_step_is_timed_with_rows_that_it_takes() -> None:
     operation = Count()
-    assert costs.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0]) > 0
-    assert set(operation.batch_sizes) == {1, costs.NUM_ROWS}
+    assert row_cost.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0]) > 0
+    assert set(operation.batch_sizes) == {1, row_cost.NUM_ROWS}
 
 
 def test_a_row_that_takes_long_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(0.3 * tick for tick in range(10))
     monkeypatch.setattr("service.catalog.row_cost.time.perf_counter", lambda: next(clock))
     operation = Count()
-    found = costs.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0])
+    found = row_cost.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0])
     assert found == pytest.approx(300)
     assert operation.batch_sizes == [1, 1]

@@ -6,7 +6,8 @@ import torch
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
 from service.engine.engine import Engine
-from service.engine.ticket import LaneKey, Observer, Ticket
+from service.engine.messages import LaneKey
+from service.engine.ticket import Observer, Ticket
 from service.errors import StepFailed
 from tests.support.service.models import Count, CountParams, ask, count_engine, inputs, run_dry
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from models.core.contract.operation import Operation, run
 from models.core.contract.rows import Rows, concat
 from service.engine.engine import Engine
-from service.engine.ticket import LaneKey, Observer, Ticket
+from service.engine.messages import LaneKey
+from service.engine.ticket import Observer, Ticket
 from tests.support.service.models import (
     Count,
     CountParams,

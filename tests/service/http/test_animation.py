@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from models.core.contract.grid import quantise
-from service.engine.ticket import LaneKey, Ticket
+from service.engine.messages import Preview, pixels_of
 from service.errors import Overloaded, TooManyRows
 from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film
 from service.media.encode import grid
-from service.service import Service
+from service.media.frame_room import FrameRoom
 from service.settings import Settings
 from tests.service.conftest import LONG, Client, play, running, service_of, until
 from tests.service.http.test_bad_input import problem_of
@@ -100,9 +100,9 @@ def test_latents_are_decoded_before_the_eyes(flows: Client) -> None:
     assert pictures[0].shape == (4, 10)
 
 
-def ticket(num: int, steps_done: int, first_row: int = 0) -> Ticket:
-    lane = LaneKey("m", "sample")
-    return Ticket(lane, {}, None, num, 9, steps_done=steps_done, first_row=first_row)
+def preview(x: torch.Tensor | None, num: int, steps_done: int, first_row: int = 0) -> Preview:
+    pixels = pixels_of(x, first_row, None)
+    return Preview(0, first_row, num, steps_done, pixels)
 
 
 def tiles(*greys: float) -> torch.Tensor:
@@ -112,10 +112,10 @@ def tiles(*greys: float) -> torch.Tensor:
 
 def test_a_frame_has_all_rows_after_the_same_number_of_steps() -> None:
     film = Film(4, None)
-    assert (film.every, film.num_frames) == (1, 4)
+    assert (film.previews.every, film.num_frames) == (1, 4)
     for step in (1, 2, 3):
-        film.show(ticket(1, step), tiles(step / 255))
-    film.show(ticket(2, 1, first_row=1), tiles(11 / 255, torch.nan))
+        film.show(preview(tiles(step / 255), 1, step))
+    film.show(preview(tiles(11 / 255, torch.nan), 2, 1, first_row=1))
     last = quantise(tiles(9 / 255, 19 / 255, 29 / 255)).numpy()
     expected = [(1, 11, 0), (2, 19, 29), (3, 19, 29), (9, 19, 29)]
     for frame, greys in zip(film.frames(last), expected, strict=True):
@@ -124,7 +124,7 @@ def test_a_frame_has_all_rows_after_the_same_number_of_steps() -> None:
 
 def test_a_film_without_a_look_is_its_last_frame() -> None:
     film = Film(4, None)
-    film.show(ticket(1, 1), None)
+    film.show(preview(None, 1, 1))
     last = quantise(tiles(0.5)).numpy()
     (only,) = film.frames(last)
     assert np.array_equal(only, last[0])
@@ -132,12 +132,10 @@ def test_a_film_without_a_look_is_its_last_frame() -> None:
 
 @pytest.mark.parametrize(("ended", "every"), [(40, 1), (70, 2), (784, 16)])
 def test_looks_at_work_that_may_end_early_are_thinned_out(ended: int, every: int) -> None:
-    film, steps = Film(6272, None, stops_early=True), []
+    film = Film(6272, None, stops_early=True)
     for step in range(1, ended):
-        if step % film.every == 0:
-            film.show(ticket(1, step), tiles(step / 1000))
-            steps.append(step)
-    assert film.every == every
+        if film.previews.due(step):
+            film.show(preview(tiles(step / 1000), 1, step))
     found = list(film.frames(quantise(tiles(1.0)).numpy()))
     assert 32 < len(found) <= film.num_frames == 65
     shown = [quantise(tiles(step / 1000)).numpy()[0] for step in range(every, ended, every)]
@@ -151,7 +149,7 @@ def test_looks_at_work_that_may_end_early_are_thinned_out(ended: int, every: int
 def test_how_many_frames_there_are(num_steps: int, every: int | None, num_frames: int) -> None:
     film = Film(num_steps, every)
     assert film.num_frames == num_frames
-    assert len([step for step in range(1, num_steps) if step % film.every == 0]) == num_frames - 1
+    assert len([step for step in range(1, num_steps) if film.previews.due(step)]) == num_frames - 1
 
 
 def test_no_more_frames_than_a_reader_can_bear(client: Client) -> None:
@@ -182,19 +180,19 @@ def test_no_more_bytes_of_frames_than_the_limit(settings: Settings) -> None:
     play(story())
 
 
-def test_there_is_room_for_eight_of_the_largest(settings: Settings) -> None:
-    service = Service(settings.model_copy(update={"max_animation_bytes": 10}))
-    with pytest.raises(TooManyRows), service.frame_room(11):
+def test_there_is_room_for_eight_of_the_largest() -> None:
+    room = FrameRoom(10)
+    with pytest.raises(TooManyRows), room.take(11):
         pass
 
     def filled(num: int) -> None:
-        with service.frame_room(10):
+        with room.take(10):
             if num > 1:
                 filled(num - 1)
             else:
-                with service.frame_room(0):
+                with room.take(0):
                     pass
-                with pytest.raises(Overloaded), service.frame_room(1):
+                with pytest.raises(Overloaded), room.take(1):
                     pass
 
     filled(8)
@@ -225,13 +223,13 @@ def test_a_client_that_goes_leaves_room_and_the_others_go_on(settings: Settings)
                 raw_post(client, "/sample", json.dumps(LONG).encode(), headers, gone, sent)
             )
             await until(lambda: service.worker.rows_inside == 4)
-            assert service._frame_bytes > 0
+            assert service.frame_room.num_bytes > 0
             other = asyncio.create_task(client.post("/sample", json={**FEW, "format": "arrays"}))
             await until(lambda: service.worker.rows_inside == 7 or other.done())
             gone.set()
             await call
             assert sent[0]["status"] == 499
-            assert service._frame_bytes == 0
+            assert service.frame_room.num_bytes == 0
             x = np.array((await other).json()["samples"])
             shown = grid(quantise(torch.from_numpy(x)).numpy())[0]
             expected = made(3, 7, num_steps=8, start="noise")[-1]

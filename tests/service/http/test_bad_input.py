@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import ServiceError
-from service.routes.discovery import PROBLEMS
+from service.errors import PROBLEMS, ServiceError
 from tests.service.conftest import Client
 from tests.support.service.pictures import bomb, file, npy, png
 

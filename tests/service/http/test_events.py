@@ -11,9 +11,9 @@ import torch
 
 from models.core.contract.grid import quantise
 from models.core.contract.rows import Rows
-from service.http.forms import event_stream as events
+from service.http.forms import event_stream
 from service.media.encode import grid
-from service.schema import answers
+from service.schema import responses
 from service.settings import Settings
 from tests.service.conftest import Client, play, running, service_of, until
 from tests.service.http.test_bad_input import problem_of
@@ -49,7 +49,7 @@ def test_samples_are_shown_while_they_are_made(client: Client) -> None:
     assert name == "result"
     expected = client.post("/sample", json=body).json()
     assert without_timing(result) == without_timing(expected)
-    answers.SampleAnswer.model_validate(result)
+    responses.SampleAnswer.model_validate(result)
     assert [(event, data["step"], data["of"]) for event, data in progress] == [
         ("progress", 3, 8),
         ("progress", 6, 8),
@@ -118,8 +118,8 @@ def test_failure_and_deadline_are_told_within_the_stream(settings: Settings) -> 
             assert data["type"] == "/problems/deadline-exceeded"
             assert data["instance"] == late.headers["x-request-id"]
             assert service_of(client).worker.rows_inside == 0
-            served = service_of(client).store.find(None)
-            service_of(client).worker._engine.lanes[served.lane("sample")].operation = Failing()
+            lane = service_of(client).catalog.find(None).operation("sample").lane
+            service_of(client).worker._engine.lanes[lane].operation = Failing()
             broken = await client.post("/sample", json={}, headers=ACCEPT_EVENTS)
             assert [name for name, _ in events_in(broken)] == ["problem"]
             assert events_in(broken)[0][1]["type"] == "/problems/step-failed"
@@ -172,7 +172,7 @@ def test_a_long_wait_is_bridged_by_comments(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        monkeypatch.setattr(events, "_PING_S", 0.001)
+        monkeypatch.setattr(event_stream, "_PING_S", 0.001)
         async with running(settings) as client:
             free, never = threading.Event(), asyncio.Event()
             service_of(client).worker.call(free.wait)

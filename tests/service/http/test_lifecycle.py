@@ -100,8 +100,8 @@ def test_a_body_that_does_not_arrive_is_408(settings: Settings) -> None:
 def test_a_failing_operation_is_500_and_the_next_request_is_answered(settings: Settings) -> None:
     async def story() -> None:
         async with running(settings) as client:
-            served = service_of(client).store.find(None)
-            lane = service_of(client).worker._engine.lanes[served.lane("energy")]
+            model = service_of(client).catalog.find(None)
+            lane = service_of(client).worker._engine.lanes[model.operation("energy").lane]
             sound, lane.operation = lane.operation, Failing()
             broken = await client.post("/energy", content=png(), headers=PNG_HEADERS)
             assert broken.status_code == 500
@@ -117,6 +117,8 @@ def test_a_failing_operation_is_500_and_the_next_request_is_answered(settings: S
 
 class Failing(Count):
     """Always fails."""
+
+    needs_events = False
 
     def num_steps(self, params: Any) -> int:
         return 1

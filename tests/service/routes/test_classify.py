@@ -1,13 +1,12 @@
 """Classifications that a screen decides about, and which screen that is."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from service.catalog.catalog import Served, Store
+from service.catalog.catalog import Catalog
 from tests.service.conftest import PNG_HEADERS, Client
 from tests.support.service.pictures import png
 from tests.support.service.screens import X
@@ -91,42 +90,36 @@ def test_a_broken_upload_is_refused_for_both(screens: Client) -> None:
     assert response.json()["type"] == "/problems/invalid-image"
 
 
-def store_of(client: Client) -> Store:
+def catalog_of(client: Client) -> Catalog:
     """What the service has loaded."""
-    store: Store = client.app.state.service.store
-    return store
-
-
-def twin(served: Served, name: str) -> Served:
-    """The same bundle under another name."""
-    return replace(served, bundle=replace(served.bundle, name=name))
+    catalog: Catalog = client.app.state.service.catalog
+    return catalog
 
 
 def test_of_two_screens_for_a_model_the_default_one_decides(screens: Client) -> None:
-    store = store_of(screens)
-    jem, screen = store.models["jem"], store.models["screen"]
-    models = {"another": twin(screen, "another"), **store.models}
-    assert Store(models, {}, "jem", "screen").screen_of(jem) is screen
-    assert Store(models, {}, "jem", "another").screen_of(jem) is models["another"]
-    assert Store(models, {}, "jem", "none").screen_of(jem) is models["another"]
-    assert Store(models, {}, "jem", "none").find_screen(None) is models["another"]
-    assert Store({"jem": jem}, {}, "jem", "none").find_screen(None) is jem
+    catalog = catalog_of(screens)
+    jem, screen = catalog.models["jem"], catalog.models["screen"]
+    models = {"another": replace(screen, name="another"), **catalog.models}
+    assert Catalog(models, {}, "jem", "screen").screen_of(jem) is screen
+    assert Catalog(models, {}, "jem", "another").screen_of(jem) is models["another"]
+    assert Catalog(models, {}, "jem", "none").screen_of(jem) is models["another"]
+    assert Catalog(models, {}, "jem", "none").find_screen(None) is models["another"]
+    assert Catalog({"jem": jem}, {}, "jem", "none").find_screen(None) is jem
 
 
 @pytest.mark.parametrize("unfit", ["shape", "calibration"])
 def test_a_screen_that_cannot_judge_is_passed_over_with_a_note(
     screens: Client, monkeypatch: pytest.MonkeyPatch, unfit: str
 ) -> None:
-    store = store_of(screens)
-    screen = store.models["screen"]
+    catalog = catalog_of(screens)
+    screen = catalog.models["screen"]
     if unfit == "shape":
-        model = copy.copy(screen.model)
-        model.event_shape = (1, 9, 9)
-        screen = replace(screen, model=model)
+        screen = replace(screen, event_shape=(1, 9, 9))
     else:
-        screen = replace(screen, bundle=replace(screen.bundle, calibrations={}))
-    models = {**store.models, "screen": screen}
-    monkeypatch.setattr(screens.app.state.service, "_store", Store(models, {}, "jem", "screen"))
+        screen = replace(screen, calibrations={})
+    models = {**catalog.models, "screen": screen}
+    unfit_catalog = Catalog(models, {}, "jem", "screen")
+    monkeypatch.setattr(screens.app.state.service, "_catalog", unfit_catalog)
     answer = ask(screens, "/classify")
     assert answer["screen"] is None
     assert {result["score_name"] for result in answer["results"]} == {"energy"}

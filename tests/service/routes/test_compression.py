@@ -12,7 +12,7 @@ from PIL import Image
 from models.core.coding.codec import SEGMENT, backend_id
 from models.core.contract.operation import run
 from service.media.stream import IMAGES_PER_SEGMENT, unpack
-from service.schema import answers
+from service.schema import responses
 from tests.service.conftest import Client
 from tests.support.service.coders import CODERS, PICTURES, coder, events, pixels
 from tests.support.service.pictures import file, npy
@@ -121,7 +121,7 @@ def test_headers_say_how_much_was_saved(coders: Client) -> None:
     bits = 8 * stream.payload_bytes / 100
     assert float(response.headers["x-bits-per-dim"]) == pytest.approx(bits, abs=1e-6)
     same = coders.post("/compress?model=grey", content=body, headers={**NPY, **JSON})
-    answers.CompressAnswer.model_validate(same.json())
+    responses.CompressAnswer.model_validate(same.json())
     told = {name: v for name, v in same.json().items() if name != "timing_ms"}
     assert told == {
         "model": stream.needs,
@@ -163,7 +163,7 @@ def test_json_answers_and_bodies(coders: Client) -> None:
     stream = compressed(coders, "colour", 2)
     text = base64.b64encode(stream).decode()
     response = coders.post("/decompress", json={"stream": text}, headers=JSON)
-    answers.DecompressAnswer.model_validate(response.json())
+    responses.DecompressAnswer.model_validate(response.json())
     assert response.json()["model"] == unpack(stream, 2).needs
     assert response.json()["num_images"] == 2
     found = [opened(base64.b64decode(image)) for image in response.json()["images"]]
@@ -194,7 +194,7 @@ def test_images_are_shown_while_they_are_decoded(coders: Client, name: str) -> N
     *progress, (event, result) = events_in(decompressed(coders, stream, "text/event-stream", url))
     assert event == "result"
     assert np.array_equal(opened(base64.b64decode(result["images"][0])), expected)
-    answers.DecompressAnswer.model_validate(result)
+    responses.DecompressAnswer.model_validate(result)
     steps = [data["step"] for _, data in progress]
     assert steps == list(range(2, num_dims, 2))
     wrong = []

@@ -127,7 +127,7 @@ def test_overload_and_deadline_are_as_everywhere(
             url = "/compress?model=lines"
             stream = (await client.post(url, content=content, headers=NPY)).content
             worker = service_of(client).worker
-            lane = service_of(client).store.find("lines").lane("decompress")
+            lane = service_of(client).catalog.find("lines").operation("decompress").lane
             free = asyncio.Event()
             operation = worker._engine.lanes[lane].operation
             sound, loop = operation.step, asyncio.get_running_loop()
@@ -160,6 +160,8 @@ def test_overload_and_deadline_are_as_everywhere(
 class Endless(Count):
     """Shows its column x for ever."""
 
+    needs_events = False
+
     def num_steps(self, params: Any) -> int:
         return 10**9
 
@@ -173,7 +175,7 @@ def test_closing_the_connection_stops_the_decoder(folder: Path) -> None:
             content = npy(pixels("deep", 20))
             stream = await client.post("/compress?model=deep", content=content, headers=NPY)
             worker, gone = service_of(client).worker, asyncio.Event()
-            lane = service_of(client).store.find("deep").lane("decompress")
+            lane = service_of(client).catalog.find("deep").operation("decompress").lane
             worker._engine.lanes[lane].operation = Endless()
             sent: list[dict[str, Any]] = []
             url, headers = "/decompress?progress_every=1", {**STREAM, **ACCEPT_EVENTS}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.core.contract.grid import quantise
 from models.core.flow.programs import FlowEncodeParams
-from service.schema import answers
+from service.schema import responses
 from tests.service.conftest import Client
 from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of, latents_of
@@ -29,7 +29,7 @@ NPY = {"content-type": "application/x-npy"}
 def z_of(response: Any) -> np.ndarray:
     """The latents of an answer."""
     assert response.status_code == 200, response.text
-    answers.EncodeAnswer.model_validate(response.json())
+    responses.EncodeAnswer.model_validate(response.json())
     return np.array([result["z"] for result in response.json()["results"]])
 
 
@@ -91,7 +91,7 @@ def test_decoding_gives_back_what_was_encoded(flows: Client, model: str) -> None
 
 def test_decoding_is_what_the_model_does_alone(flows: Client) -> None:
     response = flows.post("/decode", json={"latents": Z.tolist(), "format": "arrays"})
-    answers.DecodeAnswer.model_validate(response.json())
+    responses.DecodeAnswer.model_validate(response.json())
     expected = alone("pixels", "decode", inputs(5, z=Z))["x"].numpy()
     np.testing.assert_allclose(response.json()["samples"], expected, atol=1e-6)
     assert response.json()["kind"] == "bound"

@@ -11,7 +11,7 @@ from PIL import Image
 from models.core.bundle.preprocess import Preprocessing
 from models.core.flow.programs import FlowLogLikelihoodParams
 from service.results.results import nested
-from service.schema import answers
+from service.schema import responses
 from tests.service.conftest import Client
 from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of
@@ -26,7 +26,7 @@ BOUNDS = ("pixels", "grey", "binary", "counts")
 def rated(response: Any) -> list[dict[str, Any]]:
     """The results of a likelihood."""
     assert response.status_code == 200, response.text
-    answers.LogLikelihoodAnswer.model_validate(response.json(), strict=False)
+    responses.LogLikelihoodAnswer.model_validate(response.json(), strict=False)
     found: list[dict[str, Any]] = response.json()["results"]
     return found
 
@@ -83,7 +83,7 @@ def test_an_energy_is_of_its_likelihoods_kind(flows: Client, model: str) -> None
     body = {"model": model, "instances": x.tolist(), "seed": 5}
     likelihoods = rated(flows.post("/log_likelihood", json=body))
     response = flows.post("/energy", json=body)
-    answers.EnergyAnswer.model_validate(response.json(), strict=False)
+    responses.EnergyAnswer.model_validate(response.json(), strict=False)
     for energy, likelihood in zip(response.json()["results"], likelihoods, strict=True):
         assert energy["energy"] == -likelihood["log_likelihood"]
         assert energy["energies"] is None

@@ -12,7 +12,7 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.grid import quantise
 from models.core.contract.rows import Rows
 from service.media.grid import discretised
-from service.schema import answers
+from service.schema import responses
 from tests.service.conftest import Client
 from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of
@@ -42,7 +42,7 @@ def test_what_comes_back_is_what_the_model_does_alone(autoencoders: Client, mode
     body = {"model": model, "instances": x.tolist(), "format": "arrays", "seed": 3}
     response = autoencoders.post("/reconstruct", json=body)
     assert response.status_code == 200, response.text
-    answers.ReconstructAnswer.model_validate(response.json())
+    responses.ReconstructAnswer.model_validate(response.json())
     found = expected(model, x, seed=3)
     np.testing.assert_allclose(response.json()["samples"], found.numpy(), atol=1e-4)
     lost = (found - x).square().flatten(1).sum(1)

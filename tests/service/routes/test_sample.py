@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.core.contract.operation import run
-from service.schema import answers
+from service.schema import responses
 from tests.service.conftest import Client
 from tests.support.service.models import inputs
 from tests.support.service.pictures import png
@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_samples(client: Client) -> None:
     assert first["seed"] == 7
     fewer = client.post("/sample", json={**body, "num_samples": 1}).json()
     np.testing.assert_allclose(fewer["samples"][0], first["samples"][0], atol=1e-4)
-    answers.SampleAnswer.model_validate(first)
+    responses.SampleAnswer.model_validate(first)
 
 
 def test_a_random_seed_is_told_and_can_be_repeated(client: Client) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel
 
-from service.schema import answers
+from service.schema import responses
 from service.schema import screening as answers_screen
 from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client
 from tests.support.service.models import images
@@ -20,8 +20,8 @@ from tests.support.service.reference import JEM, X, alone
 
 SCORING = ("log_likelihood", "energy", "ood_score", "classify")
 ANSWERS: dict[str, type[BaseModel]] = {
-    "log_likelihood": answers.LogLikelihoodAnswer,
-    "energy": answers.EnergyAnswer,
+    "log_likelihood": responses.LogLikelihoodAnswer,
+    "energy": responses.EnergyAnswer,
     "ood_score": answers_screen.OodScoreAnswer,
     "classify": answers_screen.ClassifyAnswer,
 }

@@ -1,30 +1,30 @@
 """Screens at work: components, guarantees, groups, and classifications that they decide about."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 
+from models.core.bundle.bundle import load
 from models.core.calibration.group import group_test
 from models.core.calibration.pac import pac_rank, rate_bound
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
-from service.catalog.catalog import Served
+from service.catalog.loaded import LoadedModel, shelve
 from tests.service.conftest import CLASS_NAMES, Client
 from tests.support.service.screens import NUM, SCREENED, X
 
 
 @pytest.fixture(scope="module")
-def known(screens: Client) -> Mapping[str, Served]:
-    """All models by name, to ask them without the engine."""
-    models: Mapping[str, Served] = screens.app.state.service.store.models
-    return models
+def screen(screens: Client) -> LoadedModel:
+    """The default screen as the worker has it, to ask it without the engine."""
+    (place,) = [url for url in screens.app.state.service.settings.bundles if "screens" in url]
+    return shelve(load(f"{place}/screen"))
 
 
-def offline(served: Served, x: torch.Tensor = X) -> Rows:
+def offline(screen: LoadedModel, x: torch.Tensor = X) -> Rows:
     """What the screen says of the same images."""
-    return run(served.operations["screen"], {"x": x}, None)
+    return run(screen.operations["screen"], {"x": x}, None)
 
 
 def ask(client: Client, path: str, x: torch.Tensor = X, **fields: Any) -> Any:
@@ -43,11 +43,11 @@ def refused(client: Client, path: str, **fields: Any) -> str:
 
 
 def test_the_default_screen_says_what_its_components_found(
-    screens: Client, known: Mapping[str, Served]
+    screens: Client, screen: LoadedModel
 ) -> None:
     answer = ask(screens, "/ood_score", alpha=0.1)
-    rows = offline(known["screen"])
-    calibration = known["screen"].bundle.calibrations["screen"]
+    rows = offline(screen)
+    calibration = screen.bundle.calibrations["screen"]
     assert answer["model"].startswith("screen@")
     for i, result in enumerate(answer["results"]):
         assert result["score_name"] == "screen"
@@ -78,23 +78,23 @@ def test_the_marginal_promise_with_its_numbers(screens: Client) -> None:
         assert part in found["guarantee"]
 
 
-def test_pac_flags_by_its_rank(screens: Client, known: Mapping[str, Served]) -> None:
+def test_pac_flags_by_its_rank(screens: Client, screen: LoadedModel) -> None:
     answer = ask(screens, "/ood_score", alpha=0.2, guarantee="pac", delta=0.01)
     k_star = pac_rank(NUM, 0.2, 0.01)
     assert answer["calibration"]["k_star"] == k_star < 40
     assert answer["calibration"]["effective_alpha"] == k_star / 200
     assert answer["calibration"]["rate_bound"] <= 0.2
-    scores = known["screen"].bundle.calibrations["screen"].scores
+    scores = screen.bundle.calibrations["screen"].scores
     for result in answer["results"]:
         assert result["is_ood"] == (result["p_value"] <= k_star / 200)
         assert result["threshold"] == pytest.approx(float(scores[NUM - k_star]), rel=1e-6)
         assert result["alpha"] == 0.2
 
 
-def test_classes_have_their_own_calibration(screens: Client, known: Mapping[str, Served]) -> None:
+def test_classes_have_their_own_calibration(screens: Client, screen: LoadedModel) -> None:
     answer = ask(screens, "/ood_score", alpha=0.3, guarantee="class_conditional")
-    rows = offline(known["screen"])
-    calibration = known["screen"].bundle.calibrations["screen"]
+    rows = offline(screen)
+    calibration = screen.bundle.calibrations["screen"]
     assert calibration.category is not None
     assert len(set(rows["category"].tolist())) > 1
     for result, score, index in zip(
@@ -129,11 +129,11 @@ def test_what_cannot_be_promised_is_refused(
             assert why in refused(screens, path, **fields)
 
 
-def test_a_class_with_too_few_images_is_named(screens: Client, known: Mapping[str, Served]) -> None:
-    category = known["screen"].bundle.calibrations["screen"].category
+def test_a_class_with_too_few_images_is_named(screens: Client, screen: LoadedModel) -> None:
+    category = screen.bundle.calibrations["screen"].category
     assert category is not None
     sizes = category.bincount(minlength=3)
-    seen = offline(known["screen"])["category"]
+    seen = offline(screen)["category"]
     row = int(next(i for i, c in enumerate(seen.tolist()) if sizes[c] < NUM))
     size = int(sizes[seen[row]])
     alpha = 0.5 / (size + 1) + 0.5 / (NUM + 1)
@@ -142,10 +142,10 @@ def test_a_class_with_too_few_images_is_named(screens: Client, known: Mapping[st
     assert f"there are {size} calibration images" in why
 
 
-def test_several_images_are_judged_as_a_group(screens: Client, known: Mapping[str, Served]) -> None:
+def test_several_images_are_judged_as_a_group(screens: Client, screen: LoadedModel) -> None:
     found = ask(screens, "/ood_score", alpha=0.1)["batch"]
-    rows = offline(known["screen"])
-    calibration = known["screen"].bundle.calibrations["screen"]
+    rows = offline(screen)
+    calibration = screen.bundle.calibrations["screen"]
     expected = group_test(calibration, rows["score"], rows["z"])
     group = found["group"]
     assert group["num_groups"] == expected.num_groups == NUM // 12

@@ -12,7 +12,8 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
 from service.engine.engine import Engine
-from service.engine.ticket import LaneKey, Ticket
+from service.engine.messages import LaneKey, Submit
+from service.engine.ticket import Observer, Ticket
 
 
 def tiny_model(name: str, seed: int = 0, log_z: float | None = None) -> GenerativeModel:
@@ -29,7 +30,7 @@ def tiny_model(name: str, seed: int = 0, log_z: float | None = None) -> Generati
 
 def engine_of(model: GenerativeModel, max_rows: int = 64) -> Engine:
     """An engine with a lane for each operation of one model, called m."""
-    return count_engine(max_rows, **model.operations())
+    return count_engine(max_rows, observer=None, **model.operations())
 
 
 def inputs(num: int, seed: int = 0, **columns: torch.Tensor) -> Rows:
@@ -44,7 +45,7 @@ def images(num: int, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 def ask(engine: Engine, operation: str, columns: Rows, params: Any) -> list[Ticket]:
     """Submit a request of model m; its tickets."""
-    tickets = engine.tickets(LaneKey("m", operation), columns, params)
+    tickets = engine.tickets(Submit(0, LaneKey("m", operation), columns, params))
     engine.submit(tickets)
     return tickets
 
@@ -96,9 +97,11 @@ class Count(Operation[CountParams]):
             raise RuntimeError("poison")
 
 
-def count_engine(max_rows: int = 64, **operations: Operation[Any]) -> Engine:
+def count_engine(
+    max_rows: int = 64, *, observer: Observer | None = None, **operations: Operation[Any]
+) -> Engine:
     """An engine with lanes of model m for these operations."""
-    engine = Engine()
+    engine = Engine(observer)
     for name, operation in operations.items():
         engine.open(LaneKey("m", name), operation, max_rows)
     return engine
