@@ -17,7 +17,7 @@ class Catalog:
     failed: Mapping[str, str]
     default: str
     default_screen: str = ""
-    """Of those that ask how strange something is and name no model."""
+    """The screen of those that ask how strange something is and name no model."""
 
     def find(self, name: str | None) -> ModelDescription:
         """By name or name@version; None is the default. Raises UnknownModel."""

@@ -19,12 +19,12 @@ def bundles_at(url: str) -> Iterator[str]:
     if files.exists(f"{root}/bundle.json"):
         yield url
         return
-    found = [
+    bundles = [
         f"{url.rstrip('/')}/{name}"
         for path in sorted(files.ls(root, detail=False))
         if not (name := path.rstrip("/").rpartition("/")[2]).startswith(".")
         and files.exists(f"{path}/bundle.json")
     ]
-    if not found:
+    if not bundles:
         raise ValueError(f"{url} holds no bundle")
-    yield from found
+    yield from bundles

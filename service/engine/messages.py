@@ -114,7 +114,7 @@ class Planned:
     """What is known of work before it begins."""
 
     num_steps: int
-    """Of the program; at most, if it may stop early."""
+    """Steps of the program; at most so many, if it may stop early."""
     kind: Likelihood | None
     """What the number is that it gives, if it gives one."""
 

@@ -21,7 +21,7 @@ from service.errors import (
     MalformedBody,
     UnsupportedMediaType,
 )
-from service.schema.requests import Request as Fields
+from service.schema.requests import Fields
 from service.settings import Settings
 
 NPY, JSON, MULTIPART = "application/x-npy", "application/json", "multipart/form-data"

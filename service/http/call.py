@@ -22,7 +22,7 @@ from service.http.inputs import Uploads
 from service.http.job import Job
 from service.http.params import class_index, params_from
 from service.http.waiting import until_done
-from service.schema.requests import Request as Fields
+from service.schema.requests import Fields
 from service.service import Service
 
 F = TypeVar("F", bound=Fields)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from service.catalog.catalog import Catalog
 from service.catalog.description import ModelDescription
 from service.http.body import JSON, MULTIPART, NPY, PICTURES
-from service.schema.requests import Request as Fields
+from service.schema.requests import Fields
 
 UPLOADS = (*PICTURES, MULTIPART, JSON, NPY)
 """Bodies that bring events."""
@@ -36,7 +36,7 @@ class Endpoint(Generic[F]):
     tag: str
     request: type[F]
     answer: type[BaseModel]
-    """Of its JSON."""
+    """The schema of its JSON."""
     needs: Needs = Needs.EVENTS
     accepted: tuple[str, ...] = UPLOADS
     """Content types of bodies."""

@@ -12,7 +12,7 @@ from models.core.contract.rows import Rows
 from service.catalog.description import ModelDescription, OperationDescription
 from service.errors import TooManyRows, UnsupportedOperation
 from service.http.body import Body
-from service.media.arrays import Form, from_lists, from_npy, unit
+from service.media.arrays import ArraySpec, from_lists, from_npy, unit
 from service.media.decode import Decoder
 from service.media.grid import discretised, on_grid
 
@@ -41,7 +41,7 @@ async def events(
     """The images or arrays of a request, None if there are none. Raises what is wrong."""
     if body.images:
         return await _pictures(body.images, model, decoder, max_rows)
-    x = await _array(body, Form(model.event_shape, grid=model.grid), max_rows)
+    x = await _array(body, ArraySpec(model.event_shape, grid=model.grid), max_rows)
     if x is None:
         return None
     return await _on_grid_of(model, x)
@@ -82,20 +82,20 @@ async def latents(body: Body, model: ModelDescription, _: Decoder, max_rows: int
     shape = model.latent_shape
     if shape is None:
         raise UnsupportedOperation(f"model {model.name} has no latents")
-    z = await _array(body, Form(shape, "latent"), max_rows)
+    z = await _array(body, ArraySpec(shape, "latent"), max_rows)
     return None if z is None else Uploads({"z": torch.from_numpy(z)}, [[] for _ in z])
 
 
-async def _array(body: Body, form: Form, max_rows: int) -> np.ndarray | None:
+async def _array(body: Body, spec: ArraySpec, max_rows: int) -> np.ndarray | None:
     """The lists or the npy file of a request as float32 rows; large ones in a thread."""
     if body.lists is not None:
-        _check_num(len(body.lists), f"{form.noun}s", max_rows)
-        return await asyncio.to_thread(from_lists, body.lists, form)
+        _check_num(len(body.lists), f"{spec.noun}s", max_rows)
+        return await asyncio.to_thread(from_lists, body.lists, spec)
     if body.npy is None:
         return None
-    work = partial(from_npy, body.npy, form)
+    work = partial(from_npy, body.npy, spec)
     array = work() if len(body.npy) <= _LARGE_BYTES else await asyncio.to_thread(work)
-    _check_num(len(array), f"{form.noun}s", max_rows)
+    _check_num(len(array), f"{spec.noun}s", max_rows)
     return array
 
 

@@ -16,7 +16,7 @@ _FLOATS = ("f2", "f4", "f8")
 
 
 @dataclass(frozen=True)
-class Form:
+class ArraySpec:
     """What a model takes as an array: rows of one shape, events in a range or latents in none."""
 
     shape: tuple[int, ...]
@@ -48,18 +48,18 @@ def unit(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def from_lists(rows: list[Any], form: Form) -> np.ndarray:
+def from_lists(rows: list[Any], spec: ArraySpec) -> np.ndarray:
     """Nested lists of numbers, one entry per row -> float32 (B, *shape)."""
     try:
         array = np.asarray(rows)
     except ValueError as error:
-        raise InvalidArray(f"{form.noun}s are ragged: {form.accepted}") from error
+        raise InvalidArray(f"{spec.noun}s are ragged: {spec.accepted}") from error
     if array.dtype.kind not in "if":
-        raise InvalidArray(f"{form.noun}s hold other things than numbers: {form.accepted}")
-    return _checked(array.astype(np.float64), form)
+        raise InvalidArray(f"{spec.noun}s hold other things than numbers: {spec.accepted}")
+    return _checked(array.astype(np.float64), spec)
 
 
-def from_npy(data: bytes, form: Form) -> np.ndarray:
+def from_npy(data: bytes, spec: ArraySpec) -> np.ndarray:
     """A .npy file of (B, *shape): floats, or uint8 grey levels or counts -> float32 rows."""
     file = io.BytesIO(data)
     try:
@@ -77,38 +77,38 @@ def from_npy(data: bytes, form: Form) -> np.ndarray:
         raise InvalidArray(f"not an npy file: {error}") from error
     if dtype != np.uint8 and dtype.str[1:] not in _FLOATS:
         raise InvalidArray(f"dtype {dtype}: accepted are uint8, float16, float32 and float64")
-    if shape[1:] != form.shape or not shape:
-        raise InvalidArray(f"shape {shape}: {form.accepted}")
+    if shape[1:] != spec.shape or not shape:
+        raise InvalidArray(f"shape {shape}: {spec.accepted}")
     body = data[file.tell() :]
     if len(body) != math.prod(shape) * dtype.itemsize:
         raise InvalidArray(f"{len(body)} bytes of data do not fit shape {shape} of {dtype}")
     array = np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")
-    if dtype == np.uint8 and form.is_image:
+    if dtype == np.uint8 and spec.is_image:
         array = unit(array)
-    elif dtype == np.uint8 and form.top is None:
+    elif dtype == np.uint8 and spec.top is None:
         raise InvalidArray("dtype uint8 stands for grey levels or counts: accepted are floats")
-    return _checked(array, form)
+    return _checked(array, spec)
 
 
-def _checked(array: np.ndarray, form: Form) -> np.ndarray:
+def _checked(array: np.ndarray, spec: ArraySpec) -> np.ndarray:
     """Shape, finiteness and range. Raises InvalidArray, naming the first row that is wrong."""
-    if array.shape[1:] != form.shape or len(array) == 0:
-        raise InvalidArray(f"shape {array.shape}: {form.accepted}")
+    if array.shape[1:] != spec.shape or len(array) == 0:
+        raise InvalidArray(f"shape {array.shape}: {spec.accepted}")
     with np.errstate(over="ignore"):
         rows = np.array(array, dtype=np.float32, order="C")
     finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
     if not finite.all():
-        raise InvalidArray(f"{form.noun} {int(finite.argmin())} holds NaN or infinity")
-    if form.top is not None:
-        inside = ((rows >= 0) & (rows <= form.top)).reshape(len(rows), -1).all(1)
+        raise InvalidArray(f"{spec.noun} {int(finite.argmin())} holds NaN or infinity")
+    if spec.top is not None:
+        inside = ((rows >= 0) & (rows <= spec.top)).reshape(len(rows), -1).all(1)
         if not inside.all():
             accepted = (
                 "floats in [0, 1], or grey levels as an npy array of uint8"
-                if form.is_image
-                else f"whole numbers from 0 to {form.top:g}"
+                if spec.is_image
+                else f"whole numbers from 0 to {spec.top:g}"
             )
             raise InvalidArray(
-                f"{form.noun} {int(inside.argmin())} leaves [0, {form.top:g}]: "
+                f"{spec.noun} {int(inside.argmin())} leaves [0, {spec.top:g}]: "
                 f"accepted are {accepted}"
             )
     return rows

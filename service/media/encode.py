@@ -12,7 +12,7 @@ from PIL import Image
 Animated = Literal["GIF", "WEBP", "PNG"]
 """Pillow's names of animated formats."""
 _GAP = 2
-"""Pixels between the images of a grid."""
+"""Pixels between images that are tiled."""
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -42,10 +42,10 @@ def _image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(flat))
 
 
-def grid(pixels: np.ndarray) -> np.ndarray:
+def tiled(pixels: np.ndarray) -> np.ndarray:
     """Images side by side, as square as they go, row by row. (B, C, H, W) -> (C, H', W')."""
     num, channels, height, width = pixels.shape
-    canvas = np.full(grid_shape(num, (channels, height, width)), 128, np.uint8)
+    canvas = np.full(tiled_shape(num, (channels, height, width)), 128, np.uint8)
     num_columns = math.ceil(math.sqrt(num))
     for i, tile in enumerate(pixels):
         top, left = (i // num_columns) * (height + _GAP), (i % num_columns) * (width + _GAP)
@@ -53,8 +53,8 @@ def grid(pixels: np.ndarray) -> np.ndarray:
     return canvas
 
 
-def grid_shape(num: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Of the `grid` of so many images of shape (C, H, W)."""
+def tiled_shape(num: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The shape of so many images of shape (C, H, W) when they are `tiled`."""
     channels, height, width = shape
     num_columns = math.ceil(math.sqrt(num))
     num_rows = math.ceil(num / num_columns)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from service.errors import Overloaded, TooManyRows
 
 _NUM_ANIMATIONS = 8
-"""Of the largest size; smaller ones may be more."""
+"""How many there is room for if all have the largest size; smaller ones may be more."""
 
 
 class FrameRoom:

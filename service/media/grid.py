@@ -20,9 +20,9 @@ def discretised(
     """
     notes: list[list[str]] = [[] for _ in x]
     if preprocessing is None:
-        found = on_grid(x, grid)
-        _note(notes, x, found, grid, _TOLERANCE, "rounded to whole numbers")
-        return found, notes
+        counts = on_grid(x, grid)
+        _note(notes, x, counts, grid, _TOLERANCE, "rounded to whole numbers")
+        return counts, notes
     if grid.num_levels == 2:
         greys = Grid(256)
         grey = on_grid(x, greys)
@@ -30,11 +30,11 @@ def discretised(
         bits = on_grid(preprocessing.to_levels((255 * grey).round().astype(np.uint8)) / 255, grid)
         _note(notes, grey, bits, grid, _TOLERANCE, preprocessing.levels_note)
         return bits, notes
-    found = on_grid(x, grid)
+    rounded = on_grid(x, grid)
     # Eight bits cannot say the levels of another grid better than this.
     near = _TOLERANCE if grid.num_levels == 256 else _TOLERANCE + 0.5 * (grid.num_levels - 1) / 255
-    _note(notes, x, found, grid, near, f"rounded to {grid.num_levels} grey levels")
-    return found, notes
+    _note(notes, x, rounded, grid, near, f"rounded to {grid.num_levels} grey levels")
+    return rounded, notes
 
 
 def on_grid(x: np.ndarray, grid: Grid) -> np.ndarray:
@@ -51,8 +51,8 @@ def pixels_of(levels: np.ndarray, num_levels: int) -> np.ndarray:
 
     Shapes: integers (...) -> uint8 (...).
     """
-    found: np.ndarray = np.round(levels * (255 / (num_levels - 1))).astype(np.uint8)
-    return found
+    pixels: np.ndarray = np.round(levels * (255 / (num_levels - 1))).astype(np.uint8)
+    return pixels
 
 
 def _note(

@@ -88,8 +88,8 @@ def whole_events(x: Tensor, num: int, model: Events) -> np.ndarray:
     """
     x = x.flatten(0, 1)[:num]
     if len(model.event_shape) < 3:
-        found: np.ndarray = x.numpy()
-        return found
+        rows: np.ndarray = x.numpy()
+        return rows
     grid = grid_of(model)
     return pixels_of(grid.levels(x).numpy(), grid.num_levels)
 

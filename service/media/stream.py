@@ -26,9 +26,9 @@ class Stream:
     model: str
     """Name of the bundle."""
     version: str
-    """Of that bundle, 12 hexadecimal digits."""
+    """The version of that bundle, 12 hexadecimal digits."""
     backend: str
-    """Of the arithmetic in which the probabilities were computed."""
+    """The arithmetic in which the probabilities were computed."""
     event_shape: tuple[int, ...]
     num_levels: int
     num_images: int
@@ -42,7 +42,7 @@ class Stream:
 
     @property
     def payload_bytes(self) -> int:
-        """Of the codes alone."""
+        """The size of the codes alone."""
         return sum(map(len, self.segments))
 
     def pack(self) -> bytes:
@@ -126,14 +126,14 @@ class _Reader:
 
     def number(self) -> int:
         """LEB128 in its shortest form, so that a number has one spelling."""
-        found = 0
+        value = 0
         for i in range(_MAX_NUMBER_BYTES):
             (byte,) = self.take(1)
-            found |= (byte & 0x7F) << (7 * i)
+            value |= (byte & 0x7F) << (7 * i)
             if byte < 0x80:
                 if i > 0 and byte == 0:
                     break
-                return found
+                return value
         raise DamagedStream("a number is too long")
 
     def text(self) -> str:
@@ -141,18 +141,18 @@ class _Reader:
         num = self.number()
         if num > _MAX_TEXT:
             raise DamagedStream(f"a name of {num} letters: accepted are at most {_MAX_TEXT}")
-        found = self.take(num)
-        if not all(0x20 <= byte < 0x7F for byte in found):
+        letters = self.take(num)
+        if not all(0x20 <= byte < 0x7F for byte in letters):
             raise DamagedStream("a name is not ASCII")
-        return found.decode("ascii")
+        return letters.decode("ascii")
 
 
 def _number(value: int) -> bytes:
-    found = bytearray()
+    digits = bytearray()
     while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
+        digits.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes((*found, value))
+    return bytes((*digits, value))
 
 
 def _text(value: str) -> bytes:

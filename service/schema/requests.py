@@ -9,7 +9,7 @@ from models.core.calibration.rule import Guarantee
 Format = Literal["png", "arrays"]
 
 
-class Request(BaseModel):
+class Fields(BaseModel):
     """Unknown fields are refused, and NaN and infinity are no numbers."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -32,7 +32,7 @@ class Request(BaseModel):
         return None
 
 
-class EventRequest(Request):
+class EventRequest(Fields):
     """About images, or about events given as arrays."""
 
     images: list[str] | None = Field(
@@ -91,7 +91,7 @@ ProgressEvery = Annotated[
 ]
 
 
-class MakeRequest(Request):
+class MakeRequest(Fields):
     """What all endpoints take whose answers are events."""
 
     params: Params = {}
@@ -202,7 +202,7 @@ class CompressRequest(EventRequest):
     """What to compress."""
 
 
-class DecompressRequest(Request):
+class DecompressRequest(Fields):
     """What to decompress; the stream says by which model."""
 
     stream: str | None = Field(

@@ -50,26 +50,26 @@ class EnergyItem(Rated):
     )
 
 
-class Scored(BaseModel):
+class Envelope(BaseModel):
     """The envelope of every answer; `results` are in the order given."""
 
     model: str = Field(description="name@version")
     timing_ms: Timing
 
 
-class LogLikelihoodAnswer(Scored):
+class LogLikelihoodAnswer(Envelope):
     """Per image: log likelihood."""
 
     results: list[LogLikelihoodItem]
 
 
-class EnergyAnswer(Scored):
+class EnergyAnswer(Envelope):
     """Per image: energy."""
 
     results: list[EnergyItem]
 
 
-class MadeAnswer(Scored):
+class MadeAnswer(Envelope):
     """Events as base64 PNGs, or as arrays of the model's event_shape."""
 
     seed: int
@@ -107,7 +107,7 @@ class EncodeItem(Item):
     z: list[Any] = Field(description="null where the model gave no finite number")
 
 
-class EncodeAnswer(Scored):
+class EncodeAnswer(Envelope):
     """Per event: its latent."""
 
     results: list[EncodeItem]
@@ -115,7 +115,7 @@ class EncodeAnswer(Scored):
     seed: int
 
 
-class CompressAnswer(Scored):
+class CompressAnswer(Envelope):
     """Images as one stream."""
 
     stream: str = Field(description="application/x-likely in base64")
@@ -126,7 +126,7 @@ class CompressAnswer(Scored):
     bits_per_dim: float = Field(description="bits of the codes for each value")
 
 
-class DecompressAnswer(Scored):
+class DecompressAnswer(Envelope):
     """The images of a stream, or the rows of one of vectors; the other is null."""
 
     num_images: int

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from models.core.calibration.rule import Guarantee
-from service.schema.responses import Item, Number, Scored
+from service.schema.responses import Envelope, Item, Number
 
 
 class Calibrated(BaseModel):
@@ -91,7 +91,7 @@ class BatchVerdict(BaseModel):
     group: GroupVerdict
 
 
-class OodScoreAnswer(Scored):
+class OodScoreAnswer(Envelope):
     """Per image: calibrated strangeness."""
 
     results: list[OodScoreItem]
@@ -99,7 +99,7 @@ class OodScoreAnswer(Scored):
     batch: BatchVerdict | None = Field(description="for several images")
 
 
-class ClassifyAnswer(Scored):
+class ClassifyAnswer(Envelope):
     """Per image: class and decision."""
 
     results: list[ClassifyItem]

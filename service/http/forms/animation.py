@@ -16,7 +16,7 @@ from service.http.forms import samples
 from service.http.forms.event_stream import NUM_LOOKS
 from service.http.forms.samples import ANIMATIONS
 from service.http.job import Job
-from service.media.encode import animated, grid, grid_shape
+from service.media.encode import animated, tiled, tiled_shape
 from service.schema.requests import MakeRequest
 
 M = TypeVar("M", bound=MakeRequest)
@@ -64,8 +64,8 @@ class Film:
             pixels = last.copy()
             for first_row, part in self._looks[step]:
                 pixels[first_row : first_row + len(part)] = part
-            yield grid(pixels)
-        yield grid(last)
+            yield tiled(pixels)
+        yield tiled(last)
 
 
 async def reply(call: Call[M], job: Job, plan: Planned) -> Response:
@@ -74,7 +74,7 @@ async def reply(call: Call[M], job: Job, plan: Planned) -> Response:
     Raises TooManyRows or Overloaded if there is no room for the frames, and what the work raises.
     """
     film = Film(plan.num_steps, call.fields.progress_every, job.operation.stops_early)
-    shape = grid_shape(num_rows(job.rows), call.model.event_shape)
+    shape = tiled_shape(num_rows(job.rows), call.model.event_shape)
     with call.service.frame_room.take(film.num_frames * prod(shape)):
         answers = await call.wait(await call.submit(job, film.previews, film.show))
         return await asyncio.to_thread(_animated, call, film, answers, job.seed)

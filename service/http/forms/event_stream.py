@@ -18,7 +18,7 @@ from service.errors import ClientGone, ServiceError
 from service.http.body import JSON
 from service.http.call import Call
 from service.http.context import exchange_of
-from service.media.encode import grid, png
+from service.media.encode import png, tiled
 
 EVENTS = "text/event-stream"
 NUM_LOOKS = 32
@@ -34,7 +34,7 @@ class Progress:
     """From the worker's thread to the response: a slow reader misses looks, never the result."""
 
     def __init__(self, num_rows: int, num_steps: int, every: int | None, num_images: int) -> None:
-        """Of rows that hold `num_images` images, of which several may be in one row."""
+        """The rows hold `num_images` images, of which several may be in one row."""
         self.num_rows, self.num_steps, self.num_images = num_rows, num_steps, num_images
         self.previews = Previews(every or max(1, num_steps // NUM_LOOKS), num_images=MAX_IMAGES)
         self.news = asyncio.Event()
@@ -74,7 +74,7 @@ class Progress:
         self._canvas[look.first_row : look.first_row + len(look.pixels)] = look.pixels
         images = self._canvas.reshape(-1, *look.pixels.shape[-3:])
         shown = images[: min(self.num_images, MAX_IMAGES)]
-        return base64.b64encode(png(grid(shown))).decode()
+        return base64.b64encode(png(tiled(shown))).decode()
 
 
 def reply(

@@ -13,7 +13,7 @@ from service.engine.messages import Answer
 from service.errors import InvalidRequest, NotAcceptable
 from service.http.body import JSON
 from service.http.call import Call
-from service.media.encode import Animated, grid, npz, png, zipped
+from service.media.encode import Animated, npz, png, tiled, zipped
 from service.results.results import nested
 from service.schema.requests import Format
 
@@ -49,7 +49,7 @@ def reply(
         return call.reply(answers, **members, format=form, samples=samples)
     images = pixels(x)
     if call.media_type == PNG:
-        return call.reply_bytes(answers, png(grid(images)), headers)
+        return call.reply_bytes(answers, png(tiled(images)), headers)
     files = [(f"sample_{i:04d}.png", png(tile)) for i, tile in enumerate(images)]
     return call.reply_bytes(answers, zipped(files), headers)
 

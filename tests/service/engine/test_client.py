@@ -105,9 +105,9 @@ def with_streams(coders: Shared) -> list[tuple[str, dict[str, Any]]]:
     """Requests to a service with models that compress."""
     images = {"content": npy(events("deep", 20).numpy()), "headers": NPY}
     stream = coders.post("/compress?model=deep", **images).content
-    headers = {"content-type": "application/x-likely"}
+    kind = "application/x-likely"
     back = [
-        ("/decompress", {"content": stream, "headers": {**headers, "accept": form}})
+        ("/decompress", {"content": stream, "headers": {"content-type": kind, "accept": form}})
         for form in ("application/json", "application/x-npy", "text/event-stream")
     ]
     return [("/compress?model=deep", images), *back]

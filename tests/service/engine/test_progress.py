@@ -7,7 +7,7 @@ import torch
 from models.core.contract.grid import quantise
 from service.engine import messages
 from service.http.forms.event_stream import MAX_IMAGES, Progress
-from service.media.encode import grid
+from service.media.encode import tiled
 from tests.service.conftest import play
 from tests.support.service.streaming import picture
 
@@ -56,11 +56,11 @@ def test_pictures_hold_the_first_images_of_rows_of_several() -> None:
         progress.show(preview(x[:3], 3, 1))
         progress.show(preview(x[3:], 2, 1, first_row=3))
         last = progress.read()[-1]["preview"]
-        expected = grid(quantise(x.flatten(0, 1)[:MAX_IMAGES]).numpy())[0]
+        expected = tiled(quantise(x.flatten(0, 1)[:MAX_IMAGES]).numpy())[0]
         assert np.array_equal(picture(last), expected)
         few = Progress(1, 10, 1, 3)
         few.show(preview(x[:1], 1, 1))
-        expected = grid(quantise(x[0, :3]).numpy())[0]
+        expected = tiled(quantise(x[0, :3]).numpy())[0]
         assert np.array_equal(picture(few.read()[0]["preview"]), expected)
 
     play(story())

@@ -15,7 +15,7 @@ from models.core.contract.grid import quantise
 from service.engine.messages import Preview, pixels_of
 from service.errors import Overloaded, TooManyRows
 from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film
-from service.media.encode import grid
+from service.media.encode import tiled
 from service.media.frame_room import FrameRoom
 from service.settings import Settings
 from tests.service.conftest import LONG, Client, play, running, service_of, until
@@ -48,7 +48,7 @@ def made(num: int, seed: int, **params: Any) -> list[np.ndarray]:
     operation: Any = JEM.operations()["sample"]
     columns = inputs(num, seed=seed, label=torch.full((num,), -1))
     found = states(operation, columns, operation.params(**params))
-    return [grid(quantise(x).numpy())[0] for x in found]
+    return [tiled(quantise(x).numpy())[0] for x in found]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -119,7 +119,7 @@ def test_a_frame_has_all_rows_after_the_same_number_of_steps() -> None:
     last = quantise(tiles(9 / 255, 19 / 255, 29 / 255)).numpy()
     expected = [(1, 11, 0), (2, 19, 29), (3, 19, 29), (9, 19, 29)]
     for frame, greys in zip(film.frames(last), expected, strict=True):
-        assert np.array_equal(frame, grid(quantise(tiles(*greys) / 255).numpy()))
+        assert np.array_equal(frame, tiled(quantise(tiles(*greys) / 255).numpy()))
 
 
 def test_a_film_without_a_look_is_its_last_frame() -> None:
@@ -231,7 +231,7 @@ def test_a_client_that_goes_leaves_room_and_the_others_go_on(settings: Settings)
             assert sent[0]["status"] == 499
             assert service.frame_room.num_bytes == 0
             x = np.array((await other).json()["samples"])
-            shown = grid(quantise(torch.from_numpy(x)).numpy())[0]
+            shown = tiled(quantise(torch.from_numpy(x)).numpy())[0]
             expected = made(3, 7, num_steps=8, start="noise")[-1]
             assert np.abs(shown.astype(int) - expected).max() <= 1
             await until(lambda: service.worker.rows_inside == 0)

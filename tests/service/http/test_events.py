@@ -12,7 +12,7 @@ import torch
 from models.core.contract.grid import quantise
 from models.core.contract.rows import Rows
 from service.http.forms import event_stream
-from service.media.encode import grid
+from service.media.encode import tiled
 from service.schema import responses
 from service.settings import Settings
 from tests.service.conftest import Client, play, running, service_of, until
@@ -62,7 +62,7 @@ def test_samples_are_shown_while_they_are_made(client: Client) -> None:
     )
     for (_, data), x in zip(progress, (made[2], made[5]), strict=True):
         shown = picture(data["preview"]).astype(int)
-        assert np.abs(shown - grid(quantise(x).numpy())[0]).max() <= 1
+        assert np.abs(shown - tiled(quantise(x).numpy())[0]).max() <= 1
 
 
 def test_a_drawn_pixel_stays_as_it_was_shown(flows: Client) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from models.core.contract.grid import Grid, to_unit
 from service.errors import InvalidArray
-from service.media.arrays import Form, from_lists, from_npy, unit
+from service.media.arrays import ArraySpec, from_lists, from_npy, unit
 from tests.support.service.pictures import npy
 
 SHAPE = (1, 2, 3)
-IMAGES = Form(SHAPE)
+IMAGES = ArraySpec(SHAPE)
 
 
 def test_instances_become_events() -> None:
@@ -43,29 +43,31 @@ def test_grey_levels_become_unit_events() -> None:
     assert events[0, 0, 0, 0] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("form", [Form((2,)), Form((2,), "latent"), Form((1, 1, 2), "latent")])
-def test_vectors_and_latents_may_be_any_finite_numbers(form: Form) -> None:
-    rows = np.array([[-7, 1e6]]).reshape(1, *form.shape)
-    assert from_lists(rows.tolist(), form).tolist() == rows.tolist()
-    assert from_npy(npy(rows), form).tolist() == rows.tolist()
+@pytest.mark.parametrize(
+    "spec", [ArraySpec((2,)), ArraySpec((2,), "latent"), ArraySpec((1, 1, 2), "latent")]
+)
+def test_vectors_and_latents_may_be_any_finite_numbers(spec: ArraySpec) -> None:
+    rows = np.array([[-7, 1e6]]).reshape(1, *spec.shape)
+    assert from_lists(rows.tolist(), spec).tolist() == rows.tolist()
+    assert from_npy(npy(rows), spec).tolist() == rows.tolist()
     with pytest.raises(InvalidArray, match="grey levels"):
-        from_npy(npy(rows.clip(0, 9).astype(np.uint8)), form)
+        from_npy(npy(rows.clip(0, 9).astype(np.uint8)), spec)
     for bad in (np.nan, np.inf, 1e39):
-        with pytest.raises(InvalidArray, match=f"{form.noun} 0 holds NaN or infinity"):
-            from_lists((rows * bad).tolist(), form)
-    with pytest.raises(InvalidArray, match=f"number of {form.noun}s"):
-        from_lists(rows[0].tolist(), form)
+        with pytest.raises(InvalidArray, match=f"{spec.noun} 0 holds NaN or infinity"):
+            from_lists((rows * bad).tolist(), spec)
+    with pytest.raises(InvalidArray, match=f"number of {spec.noun}s"):
+        from_lists(rows[0].tolist(), spec)
 
 
 def test_counts_lie_between_zero_and_the_largest() -> None:
-    form = Form((2,), grid=Grid(17, 16.0))
-    assert from_lists([[0, 16]], form).tolist() == [[0, 16]]
-    assert from_npy(npy(np.array([[3, 16]], np.uint8)), form).tolist() == [[3, 16]]
+    spec = ArraySpec((2,), grid=Grid(17, 16.0))
+    assert from_lists([[0, 16]], spec).tolist() == [[0, 16]]
+    assert from_npy(npy(np.array([[3, 16]], np.uint8)), spec).tolist() == [[3, 16]]
     for bad in ([0, -1], [17, 0], [16.001, 3]):
         with pytest.raises(InvalidArray, match=r"instance 1 .* whole numbers from 0 to 16"):
-            from_lists([[1, 1], bad], form)
+            from_lists([[1, 1], bad], spec)
     with pytest.raises(InvalidArray, match="whole numbers from 0 to 16"):
-        from_npy(npy(np.array([[3, 200]], np.uint8)), form)
+        from_npy(npy(np.array([[3, 200]], np.uint8)), spec)
 
 
 @pytest.mark.parametrize(

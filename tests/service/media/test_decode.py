@@ -156,8 +156,8 @@ def test_a_damaged_file_is_decoded_or_refused_and_nothing_else(
 
 def test_a_grid_is_as_square_as_it_goes() -> None:
     tiles = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), np.uint8)
-    canvas = encode.grid(tiles)
-    assert canvas.shape == encode.grid_shape(5, (1, 4, 4)) == (1, 10, 16)
+    canvas = encode.tiled(tiles)
+    assert canvas.shape == encode.tiled_shape(5, (1, 4, 4)) == (1, 10, 16)
     assert canvas[0, 0, 0] == 0
     assert canvas[0, 0, 6] == 1
     assert canvas[0, 6, 6] == 4
