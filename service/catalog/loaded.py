@@ -13,6 +13,7 @@ from models.core.contract.model import Servable
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation, run
 from models.core.contract.rows import Rows
+from models.core.ood.register import check_known
 from service.catalog.description import ModelDescription, OperationDescription
 from service.catalog.row_cost import row_ms
 from service.catalog.runtimes import Backend, choose
@@ -74,7 +75,7 @@ class LoadedModel:
             params=operation.Params,
             default_params=defaults,
             default_kind=operation.kind(defaults),
-            outputs=operation.outputs,
+            outputs=tuple(operation.outputs),
             graphs=operation.graphs,
             needs_events=operation.needs_events,
             needs_latents=operation.needs_latents,
@@ -89,6 +90,7 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Load
 
     Raises ValueError if the bundle is not sound.
     """
+    check_known(bundle.calibrations)
     model = bundle.build()
     if len(model.event_shape) == 3:
         _check_preprocessing(bundle, model)

@@ -11,7 +11,7 @@ from models.core.bundle.bundle import Bundle
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
-from models.core.ood.register import SCORES
+from models.core.ood.register import SCORES, check_known
 from models.core.screen.model import Screen
 from training.data.readers import DataError
 from training.data.splits import as_events
@@ -43,6 +43,7 @@ class Scorer:
             raise DataError(f"{bundle.name} has no calibration: its scores mean nothing yet")
         if bundle.preprocessing is None:
             raise DataError(f"{bundle.name} is about vectors: only images can be screened")
+        check_known(bundle.calibrations)
         self.bundle = bundle
         self.form = bundle.preprocessing
         torch.set_num_threads(1)  # as the service

@@ -4,6 +4,8 @@ One orientation for ever: a higher score is stranger. What a number means is sai
 `models.core.calibration.conformal`.
 """
 
+from collections.abc import Iterable
+
 from models.core.ood.of_autoencoder import LATENT_SCORES
 from models.core.ood.of_classifier import ENERGY_SCORES
 from models.core.ood.of_denoiser import DIFFUSION_SCORES
@@ -29,3 +31,9 @@ SCORES: dict[str, Score] = {
     ),
 }
 """All there are; each has its unit, its source and the operation that it is made of."""
+
+
+def check_known(names: Iterable[str]) -> None:
+    """See that all of them are scores. Raises ValueError, naming those that are none."""
+    if unknown := set(names) - set(SCORES):
+        raise ValueError(f"unknown scores {sorted(unknown)}: accepted are {', '.join(SCORES)}")

@@ -77,6 +77,8 @@ def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path:
     save(replace(jem, name="blind", preprocessing=None), tmp_path / "blind")
     coarse = Preprocessing(8, 8, levels=2)
     save(replace(jem, name="coarse", preprocessing=coarse), tmp_path / "coarse")
+    magic = {**jem.calibrations, "magic": jem.calibrations["energy"]}
+    save(replace(jem, name="magic", calibrations=magic), tmp_path / "magic")
     (tmp_path / "empty").mkdir()
     catalog, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
     assert list(catalog.models) == ["ebm", "jem", "jem_raw"]
@@ -85,7 +87,8 @@ def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path:
         assert part in text
     assert "says not how to make them" in text
     assert "leaves 2 grey levels, the model has 256" in text
-    assert len(catalog.failed) == 8
+    assert "unknown scores ['magic']: accepted are energy" in text
+    assert len(catalog.failed) == 9
 
 
 def test_vectors_need_no_preprocessing_but_all_their_names(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def test_what_cannot_screen_images_says_so() -> None:
         Scorer(plain_bundle(calibrations={}))
     with pytest.raises(DataError, match="only images"):
         Scorer(plain_bundle(preprocessing=None))
+    magic = {"magic": plain_bundle().calibrations["energy"]}
+    with pytest.raises(ValueError, match=r"unknown scores \['magic'\]"):
+        Scorer(plain_bundle(calibrations=magic))
 
 
 def test_every_calibrated_score_is_told() -> None:

@@ -44,7 +44,6 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no weights": (lambda t: t["files_sha256"].pop("weights.safetensors"), "weights.safetensors"),
     "no scores": (lambda t: t["files_sha256"].pop("calibration.safetensors"), "energy"),
     "files": (lambda t: t.update(files_sha256=["weights.safetensors"]), r"bundle\.json"),
-    "score": (lambda t: t["calibration"]["reference"].update(magic=0), "unknown scores.*magic"),
     "uncalibrated": (lambda t: t["calibration"].pop("reference"), "reference"),
     "preprocessing": (lambda t: t["preprocessing"].update(blur=3), "blur"),
     "levels": (lambda t: t["preprocessing"].update(levels=1), "preprocessing: 1 grey levels"),

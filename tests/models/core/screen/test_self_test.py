@@ -47,7 +47,7 @@ def test_known_images_are_different_pictures_that_depend_on_the_shape_alone(
 
 def test_what_was_calibrated_here_is_taken(bundle: Bundle) -> None:
     assert bool(bundle.weights["witnessed"].any())
-    assert shelve(bundle).is_screen
+    assert shelve(bundle).describe().is_screen
     served(bundle)
 
 
@@ -60,7 +60,7 @@ def test_another_zlib_is_noticed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match=r"score (ic|scale_ratio) gives z .* calibrate the bundle"):
         shelve(bundle)
     again = recalibrated(bundle, images(100, seed=11), images(60, seed=12))
-    assert shelve(again).is_screen
+    assert shelve(again).describe().is_screen
 
 
 def test_other_levels_of_noise_are_noticed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_other_levels_of_noise_are_noticed(bundle: Bundle, monkeypatch: pytest.M
 def test_a_screen_that_was_never_fitted_has_nothing_to_compare() -> None:
     fresh = as_bundle(tiny_screen())
     assert not bool(fresh.weights["witnessed"].any())
-    assert shelve(fresh).is_screen
+    assert shelve(fresh).describe().is_screen
 
 
 def test_the_farthest_score_is_named_and_what_is_no_number_is_farthest() -> None:
