@@ -1,4 +1,4 @@
-"""Run the measurements: python -m benchmarks [NAME ...]."""
+"""Run the measurements: python -m benchmarks [NAME ...]; a replay has arguments of its own."""
 
 import sys
 
@@ -10,6 +10,7 @@ from benchmarks import (
     maf_inversion,
     overview,
     pixelcnn_sampling,
+    replay,
     screen_guarantees,
     screen_latency,
     screening,
@@ -31,13 +32,20 @@ BENCHMARKS = {
 }
 LONG = ("compression_of_all", "step_batching_long")
 """Which are run only where they are named."""
+WITH_ARGUMENTS = {"replay": replay.main}
+"""What takes the rest of the command line, and is run alone."""
 
 
 def main(names: list[str]) -> None:
     """Run the named measurements, or all that are not long."""
+    if names and names[0] in WITH_ARGUMENTS:
+        WITH_ARGUMENTS[names[0]](names[1:])
+        return
     console = Console()
     if unknown := set(names) - set(BENCHMARKS):
-        console.print(f"unknown: {sorted(unknown)}; accepted are {sorted(BENCHMARKS)}")
+        console.print(
+            f"unknown: {sorted(unknown)}; accepted are {sorted({*BENCHMARKS, *WITH_ARGUMENTS})}"
+        )
         raise SystemExit(1)
     for name in names or [name for name in BENCHMARKS if name not in LONG]:
         console.print(BENCHMARKS[name]())
