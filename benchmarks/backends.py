@@ -6,7 +6,7 @@ import torch
 from rich.table import Table
 
 from models.core.bundle import bundle
-from models.core.contract.graph import OnnxFunction, seconds_per_call
+from models.core.bundle.onnx import OnnxFunction, seconds_per_call
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 _SIZES = (1, 4, 16, 64)

@@ -7,7 +7,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.noise import row_seeds
 from models.core.contract.rows import Rows
 from models.pixelcnn import Config, Model

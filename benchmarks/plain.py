@@ -10,7 +10,7 @@ from fastapi import FastAPI, UploadFile
 from PIL import Image
 
 from models.core.bundle import bundle
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 
 PATH = Path(__file__).parents[1] / "bundles" / os.environ.get("PLAIN_BUNDLE", "jem_fashion-mnist")
 _LOADED = bundle.load(PATH)

@@ -9,13 +9,14 @@ from rich.table import Table
 from torch import Tensor
 
 from models.core.bundle.bundle import load
+from models.core.bundle.onnx import served
 from models.core.calibration.conformal import Calibration, benjamini_hochberg
 from models.core.calibration.group import group_test
 from models.core.calibration.martingale import Martingale
 from models.core.calibration.online_conformal import OnlineRanks
 from models.core.calibration.rule import Rule
 from models.core.contract.rows import Rows
-from training.pipeline.make_screen import screened, served
+from training.pipeline.make_screen import screened
 
 ROOT = Path(__file__).parents[1]
 _REPEATS = 200

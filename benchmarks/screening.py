@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.load import Load, drive, request
 from models.core.bundle import bundle
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 
 ROOT = Path(__file__).parents[1]
 _ROUNDS, _CONNECTIONS, _TOTAL = 3, 32, 3000

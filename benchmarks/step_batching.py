@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from models.core.bundle.bundle import load
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.model import Servable
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binom
 
 from models.core.bundle import bundle
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.operation import run
 from service.app import create_app
 from service.settings import Settings

@@ -11,10 +11,11 @@ from scipy.stats import betabinom
 from sklearn.metrics import roc_auc_score
 
 from models.core.bundle.bundle import Bundle, load
+from models.core.bundle.onnx import served
 from models.core.contract.rows import Rows
 from models.core.screen.model import Screen
 from tests.support.models.cases import rows_at
-from training.pipeline.make_screen import screened, served
+from training.pipeline.make_screen import screened
 
 ROOT = Path(__file__).parents[1]
 SCREENS = [path for path in sorted((ROOT / "bundles").iterdir()) if path.name.startswith("screen_")]

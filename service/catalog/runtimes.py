@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.core.contract.graph import Graph, OnnxFunction, seconds_per_call
+from models.core.bundle.onnx import OnnxFunction, seconds_per_call
+from models.core.contract.graph import Graph
 from models.core.contract.model import Servable
 
 BATCH_SIZES = (1, 8, 32)

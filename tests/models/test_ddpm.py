@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.ddpm import Config, Model
 from tests.support.models.invertible import seeded
 from tests.support.models.tiny import events_of, random_model

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.pixelcnn.sampler import PixelSampleParams

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows

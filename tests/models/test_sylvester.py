@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.core.bundle.bundle import load
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.noise import normal, row_seeds
 from models.core.contract.operation import run

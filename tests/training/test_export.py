@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from models.core.bundle.bundle import half_rounded
-from models.core.contract.graph import Graph, OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
+from models.core.contract.graph import Graph
 from models.core.nn.conv import class_mask
 from tests.support.models.tiny import events, random_energy_model
 from training.export import export

@@ -17,7 +17,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from models.core.contract.graph import OnnxFunction, seconds_per_call
+from models.core.bundle.onnx import OnnxFunction, seconds_per_call
 from models.core.contract.grid import quantise
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.core.bundle.bundle import Bundle
+from models.core.bundle.onnx import served
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
@@ -15,7 +16,6 @@ from models.core.ood.register import SCORES, check_known
 from models.core.screen.model import Screen
 from training.data.readers import DataError
 from training.data.splits import as_events
-from training.pipeline.make_screen import served
 
 _BATCH = 64
 """The service's largest step."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from models.core.bundle import bundle as bundles
 from models.core.bundle.bundle import Bundle
+from models.core.bundle.onnx import served
 from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration
 from models.core.calibration.group import z_covariance
-from models.core.contract.graph import OnnxFunction
 from models.core.contract.model import Servable
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows, concat
@@ -135,19 +135,6 @@ def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> B
 
 def _with_weights(bundle: Bundle, **changes: Tensor) -> Bundle:
     return replace(bundle, weights={**bundle.weights, **changes})
-
-
-def served(bundle: Bundle) -> Servable:
-    """The bundle's model with the runtime that will serve it, so that numbers are the same.
-
-    Raises ValueError for a screen whose scores are no longer those that were calibrated.
-    """
-    model = bundle.build()
-    for name, graph in bundle.graphs.items():
-        model.use(name, OnnxFunction(graph, num_threads=1))
-    with torch.no_grad():
-        model.settle()
-    return model
 
 
 @torch.no_grad()

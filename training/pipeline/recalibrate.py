@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from models.core.bundle.bundle import Bundle
+from models.core.bundle.onnx import served
 from training.data.folder import pictures_below, pictures_of
 from training.data.readers import DataError
 from training.data.splits import Split
 from training.measure.calibrate import calibrate
-from training.pipeline.make_screen import recalibrated, served
+from training.pipeline.make_screen import recalibrated
 
 _LEAST_FITTED = 100
 """Images to fit references and z-values to: of fewer, quantiles say little."""

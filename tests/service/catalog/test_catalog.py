@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.core.bundle.bundle import Bundle, load, save
+from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.onnx import OnnxFunction
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.graph import OnnxFunction
 from models.core.contract.operation import run
 from service.catalog import row_cost, runtimes
 from service.catalog.catalog import Catalog

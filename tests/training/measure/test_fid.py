@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.columns import columns
-from models.core.contract.graph import Graph, OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
+from models.core.contract.graph import Graph
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
 from models.core.contract.operation import Operation

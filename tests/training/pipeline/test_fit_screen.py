@@ -8,10 +8,11 @@ import torch
 from scipy import stats
 
 from models.core.bundle.bundle import Bundle
+from models.core.bundle.onnx import served
 from models.core.calibration.group import z_covariance
 from models.core.screen.model import Screen
 from tests.support.models.screens import as_bundle, pictures, tiny_screen
-from training.pipeline.make_screen import halves, looked_at, recalibrated, screened, served
+from training.pipeline.make_screen import halves, looked_at, recalibrated, screened
 from training.pipeline.screen_recipe import screen_recipe, screen_recipes
 from training.report.screen_card import screen_card
 

@@ -12,8 +12,8 @@ import typer
 from PIL import Image
 
 from models.core.bundle.bundle import Bundle, load
+from models.core.bundle.onnx import OnnxFunction
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.graph import OnnxFunction
 from tests.support.models.tiny import events
 from tests.support.training.tiny import LIGHTNING, small_recipe
 from training.__main__ import train

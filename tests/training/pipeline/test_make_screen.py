@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.bundle import onnx
 from models.core.bundle.bundle import Bundle, halved, load, save
+from models.core.bundle.onnx import OnnxFunction, served
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.graph import OnnxFunction
 from models.core.screen.config import Component
 from tests.support.training.tiny import LIGHTNING, new_model, small_recipe
 from training.data import splits as data
 from training.pipeline import make_screen as screens
 from training.pipeline import screen_recipe
-from training.pipeline.make_screen import halves, make_screen, screened, served
+from training.pipeline.make_screen import halves, make_screen, screened
 from training.pipeline.screen_recipe import ScreenRecipe
 
 pytestmark = LIGHTNING
@@ -78,7 +79,7 @@ def test_it_is_calibrated_by_the_runtime_that_will_serve_it(
             seen.append(len(tensors[0]))
             return super().__call__(*tensors)
 
-    monkeypatch.setattr(screens, "OnnxFunction", Counted)
+    monkeypatch.setattr(onnx, "OnnxFunction", Counted)
     made(folder)
     splits = data.load("digits", height=8, width=8).splits
     held_out = [len(splits[name]) for name in ("validation", "calibration", "test")]

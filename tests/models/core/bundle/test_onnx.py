@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.core.contract.graph import OnnxFunction, seconds_per_call
+from models.core.bundle.onnx import OnnxFunction, seconds_per_call
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.energy.langevin import Langevin

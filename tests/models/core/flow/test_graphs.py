@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.families import family
-from models.core.contract.graph import OnnxFunction
 from models.core.flow.model import FlowModel
 from tests.support.models.invertible import seeded, wild
 from training.export import export

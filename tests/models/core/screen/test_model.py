@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.core.bundle.bundle import BundleError, halved, load, save
-from models.core.contract.graph import OnnxFunction
+from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.operation import NoParams, run
 from models.core.contract.rows import concat, split
 from models.core.ood.register import SCORES
