@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from models.core.bundle.bundle import load, save
 from tests.support.training.ood_bundles import digits, plain_bundle, write_pictures
-from training import __main__ as main
+from training.__main__ import commands
 from training.data.readers import DataError
 from training.data.sources import File
 from training.fit.recipe import Recipe
@@ -22,7 +22,7 @@ from training.pipeline.screen_recipe import ScreenRecipe
 
 def call(*arguments: object) -> Result:
     """What `python -m training ...` does."""
-    return CliRunner().invoke(main.commands, [str(argument) for argument in arguments])
+    return CliRunner().invoke(commands, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_recipe_is_trained(arguments: tuple[str, ...], monkeypatch: pytest.Mon
         made.append((name, recipe.seed, recipe.dataset, runs, out, command))
         return out
 
-    monkeypatch.setattr(main, "make", make)
+    monkeypatch.setattr("training.cli.train.make", make)
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     command = "python -m training made_digits --set seed=7"
@@ -153,7 +153,7 @@ def test_a_screen_is_made_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append((name, recipe.seed, runs, command))
         return out
 
-    monkeypatch.setattr(main, "make_screen", make)
+    monkeypatch.setattr("training.cli.train.make_screen", make)
     result = call("screen_mnist", "--set", "seed=2", "--name", "mine")
     assert result.exit_code == 0, result.output
     command = "python -m training screen_mnist --set seed=2"

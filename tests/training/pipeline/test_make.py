@@ -16,7 +16,7 @@ from models.core.bundle.onnx import OnnxFunction
 from models.core.bundle.preprocess import Preprocessing
 from tests.support.models.tiny import events
 from tests.support.training.tiny import LIGHTNING, small_recipe
-from training.__main__ import train
+from training.cli.train import train
 from training.data import splits as data
 from training.fit.recipe import Recipe
 from training.measure.calibrate import columns, scores
