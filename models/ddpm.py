@@ -5,13 +5,14 @@ alpha_t^2 + beta_t^2 = 1: Su 2022, "Generative diffusion models talk (1): DDPM".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from models.core.contract.operation import Operation
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.derived.log_likelihood import EnergyOf
 from models.core.diffusion.coefficients import SamplerName, SpacingName
 from models.core.diffusion.denoise import Denoise
@@ -50,14 +51,14 @@ class Config:
     """Side of the squares of pixels that enter as one place."""
     embedding: int = 8
     """Numbers that tell the blocks time and class."""
-    sampler: SamplerName = "ddim"
+    sampler: SamplerName = field(default="ddim", metadata=KEEPS_WEIGHTS)
     """With which samples are drawn unless a request says otherwise."""
-    num_steps: int = 4
+    num_steps: int = field(default=4, metadata=KEEPS_WEIGHTS)
     """Of that sampler; so are the settings below."""
-    spacing: SpacingName = "auto"
-    eta: float = 0.0
-    clip: bool = True
-    guidance_scale: float = 1.0
+    spacing: SpacingName = field(default="auto", metadata=KEEPS_WEIGHTS)
+    eta: float = field(default=0.0, metadata=KEEPS_WEIGHTS)
+    clip: bool = field(default=True, metadata=KEEPS_WEIGHTS)
+    guidance_scale: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
 
 
 class Model(DiffusionModel):

@@ -7,7 +7,7 @@ arXiv:2011.15056. log P(x) = log P(z): no Jacobian, no dequantisation.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -20,6 +20,7 @@ from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.contract.operation import Operation
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.derived.log_likelihood import likelihood_operations
 from models.core.integer.maps import IntegerChain, IntegerCoupling, IntegerMap, Permute
 from models.core.integer.net import PlaceNet, Table
@@ -60,7 +61,7 @@ class Config:
     prior_blocks: int = 1
     num_components: int = 3
     """Logistics of the mixture that every latent has."""
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which samples are drawn unless a request says otherwise."""
     seed: int = 0
     """Of the permutations; it belongs to the weights."""

@@ -4,7 +4,7 @@ Germain et al. 2015, "MADE: masked autoencoder for distribution estimation", arX
 """
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
@@ -20,6 +20,7 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import uniform
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows, num_rows
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.derived.log_likelihood import likelihood_operations
 from models.core.distributions.levels import OutputName, output
 from models.core.nn.masked import ActivationName, MaskedMLP, permutation, wiring
@@ -48,7 +49,7 @@ class Config:
     """mixed: the first mask has the raster order, each other one its own random order."""
     seed: int = 0
     """Of the orders and connectivities; it belongs to the weights."""
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which samples are drawn unless a request says otherwise."""
 
 

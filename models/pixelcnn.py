@@ -7,7 +7,7 @@ masked convolutions: van den Oord et al. 2016, arXiv:1601.06759.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.one_shot import OneShot
 from models.core.contract.operation import Operation
 from models.core.contract.rows import Rows
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.derived.log_likelihood import likelihood_operations
 from models.core.distributions.levels import OutputName, output
 from models.core.pixelcnn.cached_net import CachedPixelNet
@@ -59,7 +60,7 @@ class Config:
     """Of the layers in turn; 1 is dense."""
     head_channels: int = 8
     dropout: float = 0.0
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which samples are drawn unless a request says otherwise."""
 
 

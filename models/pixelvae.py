@@ -5,7 +5,7 @@ with one level of latents (its section 3.1).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from models.core.contract.graph import Graph
 from models.core.contract.grid import Grid
 from models.core.contract.operation import Operation
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.distributions.levels import OutputName, output
 from models.core.latent.config import LatentConfig
 from models.core.latent.model import LatentModel
@@ -52,7 +53,7 @@ class Config(LatentConfig):
     """Whether a pixel's row and column are inputs of the PixelCNN."""
     head_channels: int = 8
     dropout: float = 0.0
-    pixel_temperature: float = 1.0
+    pixel_temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which pixels are drawn unless a request says otherwise; latents have their own."""
 
 

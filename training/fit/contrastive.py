@@ -8,6 +8,7 @@ Langevin operation that serves requests. With labels, cross-entropy is added (Gr
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -53,7 +54,9 @@ class Contrastive(Objective):
         contrastive_weight: float = 1.0,
         label_weight: float = 1.0,
         max_shift: int = 0,
+        max_energy: float = 50.0,
     ) -> None:
+        """`max_energy`: mean energies beyond this, in nats, count as divergence."""
         super().__init__(model, train, seed)
         self.classifier_steps = classifier_steps if model.num_classes else 0
         self.num_steps = self.classifier_steps + contrastive_steps
@@ -62,6 +65,7 @@ class Contrastive(Objective):
         self.fresh_share, self.fresh_start = fresh_share, fresh_start
         self.conditional_share = conditional_share if model.num_classes else 0.0
         self.data_noise, self.max_shift = data_noise, max_shift
+        self.max_energy = max_energy
         self.weights = {"contrastive": contrastive_weight, "label": label_weight, "l2": l2}
         self.batches = Batches(train, batch_size, seed)
         self.labelled = Batches(train, labelled_batch_size, seed, _LABELLED)
@@ -102,6 +106,12 @@ class Contrastive(Objective):
             cross_entropy, _, shown["accuracy"] = self._classify(step)
             loss = loss + self.weights["label"] * cross_entropy
         return {"loss": loss, **shown}
+
+    def diverged(self, losses: Mapping[str, Tensor]) -> bool:
+        """Also if the mean energy of data or of samples has run away."""
+        energies = [losses[name] for name in ("e_data", "e_model") if name in losses]
+        far = any(abs(float(energy.detach())) > self.max_energy for energy in energies)
+        return far or super().diverged(losses)
 
     def _classify(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy, mean square of the energy (a classifier's would drift far), accuracy."""

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class Objective(ABC):
     @abstractmethod
     def losses(self, step: int) -> dict[str, Tensor]:
         """The scalar "loss" of a step, in nats, and whatever else the progress bar should show."""
+
+    def diverged(self, losses: Mapping[str, Tensor]) -> bool:
+        """Whether the losses of a step say that the run is lost."""
+        return not bool(losses["loss"].isfinite())
 
     @abstractmethod
     def learning_rate(self, step: int) -> float:

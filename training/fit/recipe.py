@@ -11,18 +11,41 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.core.contract.families import families
 from models.core.contract.operation import Operation
+from models.core.contract.setting import KEEPS_WEIGHTS
 from training.data.splits import Dataset
 from training.fit.objective import MeanLoss, Objective
 
 SCREENS = "screen_"
 """How recipes begin that put trained models together; see `training.pipeline.screen_recipe`."""
 
+_SECTIONS = ("config", "report")
+"""Fields of a recipe that are dataclasses of settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How the trained model is measured; what does not suit its kind is not looked at."""
+
+    judge_steps: int = 1500
+    """Training steps of the classifier that judges conditional samples."""
+    ais_chains: int = 128
+    ais_steps: int = 300
+    rated_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Params of log_likelihood by a name for the figure, where the defaults are not what the test
+    split is to be rated with; "" names none."""
+    num_rated: int = 0
+    """Test events that are rated, from the first; 0: all."""
+    compared_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Params of sample by a name for the figure: samplers whose feature-FID is measured."""
+    num_compared: int = 2000
+    """Samples of each of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One bundle's settings; `--set key=value` changes any of them.
 
-    Keys of `config` and of `objective_settings` are reached by their own names.
+    Keys of `config`, of `objective_settings` and of `report` are reached by their own names.
     """
 
     family: str
@@ -45,56 +68,50 @@ class Recipe:
     ema_decay: float = 0.999
     precision: str = "32-true"
     seed: int = 0
-    num_threads: int = 1
-    max_energy: float = 50.0
-    """Mean energies beyond this, in nats, count as divergence."""
+    num_threads: int = field(default=1, metadata=KEEPS_WEIGHTS)
     max_restarts: int = 5
     checkpoint_every: int = 500
     validate_every: int = 500
     """Steps between looks at the validation split; the best weights of all looks are kept."""
     max_validated: int = 2000
     """Events of the validation split that are looked at."""
-    judge_steps: int = 1500
-    """Training steps of the classifier that judges conditional samples."""
-    ais_chains: int = 128
-    ais_steps: int = 300
-    rated_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Params of log_likelihood by a name for the figure, where the defaults are not what the test
-    split is to be rated with; "" names none."""
-    num_rated: int = 0
-    """Test events that are rated, from the first; 0: all."""
-    compared_params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Params of sample by a name for the figure: samplers whose feature-FID is measured."""
-    num_compared: int = 2000
-    """Samples of each of them."""
-    graphs: tuple[str, ...] | None = None
+    report: Report = field(default=Report(), metadata=KEEPS_WEIGHTS)
+    graphs: tuple[str, ...] | None = field(default=None, metadata=KEEPS_WEIGHTS)
     """Graphs to export beside the weights; None: all that the model has."""
-    ood_scores: tuple[str, ...] = ()
+    ood_scores: tuple[str, ...] = field(default=(), metadata=KEEPS_WEIGHTS)
     """Scores to calibrate; the first is the default."""
-    ood_sets: Mapping[str, bool] = field(default_factory=dict)
+    ood_sets: Mapping[str, bool] = field(default_factory=dict, metadata=KEEPS_WEIGHTS)
     """Other data sets for the report, and whether each must be inverted to match."""
 
     def changed(self, changes: Mapping[str, str]) -> "Recipe":
         """With values read from text. Raises ValueError for an unknown key or a bad value."""
         recipe = self
         own = {f.name for f in fields(self)}
-        own -= {"family", "config", "objective", "objective_settings"}
-        of_config = {f.name for f in fields(self.config)}
-        of_objective = set(self.objective.__init__.__kwdefaults__ or {})
+        own -= {"family", "config", "objective", "objective_settings", "report"}
+        of_objective = set(self.objective_defaults)
+        of_section = {
+            f.name: section for section in _SECTIONS for f in fields(getattr(self, section))
+        }
         for key, text in changes.items():
             if key in own:
                 recipe = replace(recipe, **{key: _value(Recipe, key, text)})
-            elif key in of_config:
-                value = _value(type(self.config), key, text)
-                recipe = replace(recipe, config=replace(recipe.config, **{key: value}))
+            elif key in of_section:
+                section = getattr(recipe, of_section[key])
+                changed = replace(section, **{key: _value(type(section), key, text)})
+                recipe = replace(recipe, **{of_section[key]: changed})
             elif key in of_objective:
                 value = _value(self.objective.__init__, key, text)
                 settings = {**recipe.objective_settings, key: value}
                 recipe = replace(recipe, objective_settings=settings)
             else:
-                accepted = ", ".join(sorted(own | of_config | of_objective))
+                accepted = ", ".join(sorted(own | set(of_section) | of_objective))
                 raise ValueError(f"unknown setting {key!r}: accepted are {accepted}")
         return recipe
+
+    @property
+    def objective_defaults(self) -> dict[str, Any]:
+        """The objective's settings where `objective_settings` names no others."""
+        return dict(self.objective.__init__.__kwdefaults__ or {})
 
     def config_for(self, data: Dataset) -> Any:
         """The family's config with the shapes that the data dictate.
@@ -102,10 +119,10 @@ class Recipe:
         num_classes = 0 stays: such a model is about the events alone.
         """
         known = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
-        found: dict[str, Any] = {"event_shape": data.splits["train"].x.shape[1:]}
+        dictated: dict[str, Any] = {"event_shape": data.splits["train"].x.shape[1:]}
         if known.get("num_classes"):
-            found["num_classes"] = len(data.class_names)
-        return replace(self.config, **{k: v for k, v in found.items() if k in known})
+            dictated["num_classes"] = len(data.class_names)
+        return replace(self.config, **{k: v for k, v in dictated.items() if k in known})
 
     @property
     def form(self) -> dict[str, Any]:
@@ -131,8 +148,8 @@ def recipe(name: str) -> Recipe:
     if name not in recipes():
         raise ValueError(f"unknown recipe {name!r}: accepted are {', '.join(recipes())}")
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
-    found: Recipe = module.RECIPE
-    return found
+    shipped: Recipe = module.RECIPE
+    return shipped
 
 
 def params_of(operation: Operation[Any], changes: Mapping[str, Any]) -> Any:

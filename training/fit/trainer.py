@@ -107,12 +107,10 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         losses = self.objective.losses(self.global_step)
         self.log_dict(losses, prog_bar=True)
-        energies = [abs(float(v.detach())) for k, v in losses.items() if k.startswith("e_")]
-        loss = losses["loss"]
-        if not bool(loss.isfinite()) or max(energies, default=0.0) > self.recipe.max_energy:
+        if self.objective.diverged(losses):
             shown = {k: round(float(v.detach()), 3) for k, v in losses.items()}
             raise Diverged(f"step {self.global_step}: {shown}")
-        return loss
+        return losses["loss"]
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         assert self.validation is not None

@@ -13,8 +13,8 @@ from training.data.batches import Batches, Steps
 from training.data.splits import Split
 
 
-class Judge(lightning.LightningModule):
-    """Batch-normalised convolutions: another architecture, loss and seed than what it judges.
+class Classifier(lightning.LightningModule):
+    """Batch-normalised convolutions: another architecture, loss and seed than a model's own.
 
     Shapes: (B, C, H, W) in [0, 1] -> (B, K) logits.
     """
@@ -51,13 +51,13 @@ class Judge(lightning.LightningModule):
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate layer. Shapes: (B, C, H, W) in [0, 1] -> (B, num_features)."""
-        found: Tensor = self.body(x)
-        return found
+        features: Tensor = self.body(x)
+        return features
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         x, y = self.batches.at(self.global_step)
         loss = nn.functional.cross_entropy(self(x), y)
-        self.log("judge_loss", loss, prog_bar=True)
+        self.log("classifier_loss", loss, prog_bar=True)
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -68,15 +68,20 @@ class Judge(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def train_judge(train: Split, num_classes: int, folder: Path, num_steps: int = 1500) -> Judge:
-    """A judge trained on the train split alone, which always gives the same weights on the same
-    machine; kept in `folder` for the next time."""
-    path = folder / f"judge_of_{Judge.num_features}_features.safetensors"
+def train_classifier(
+    train: Split, num_classes: int, folder: Path, num_steps: int = 1500
+) -> Classifier:
+    """A classifier trained on the train split alone, which always gives the same weights on the
+    same machine; kept in `folder` for the next time."""
+    # The file has the name that it had in runs of earlier versions.
+    path = folder / f"judge_of_{Classifier.num_features}_features.safetensors"
     lightning.seed_everything(12345, verbose=False)
-    judge = Judge(train.x.shape[1], num_classes, Batches(train, 128, seed=12345), num_steps)
+    classifier = Classifier(
+        train.x.shape[1], num_classes, Batches(train, 128, seed=12345), num_steps
+    )
     if path.exists():
-        judge.load_state_dict(load_file(path))
-        return judge.eval()
+        classifier.load_state_dict(load_file(path))
+        return classifier.eval()
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=1,
@@ -85,6 +90,6 @@ def train_judge(train: Split, num_classes: int, folder: Path, num_steps: int = 1
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    trainer.fit(judge, DataLoader(Steps(num_steps), batch_size=None))
-    save_file({k: v.contiguous() for k, v in judge.state_dict().items()}, path)
-    return judge.eval()
+    trainer.fit(classifier, DataLoader(Steps(num_steps), batch_size=None))
+    save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, path)
+    return classifier.eval()

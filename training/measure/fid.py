@@ -1,7 +1,8 @@
 """How far samples are from the test split in a classifier's features, for several samplers.
 
 Heusel et al. 2017, "GANs trained by a two time-scale update rule", arXiv:1706.08500, section 3,
-with the features of our own judge instead of Inception's: figures compare with each other only.
+with the features of a classifier of our own instead of Inception's: figures compare with each
+other only.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from models.core.contract.operation import Operation
 from training.data.splits import Split, as_events
 from training.export import export
 from training.fit.recipe import params_of
-from training.measure.classifier import Judge
+from training.measure.classifier import Classifier
 
 _SEED = 2025
 _BATCH = 100  # samples that are made together; so many are lost by an interruption
@@ -33,7 +34,7 @@ _BATCH = 100  # samples that are made together; so many are lost by an interrupt
 
 def feature_fids(
     model: GenerativeModel,
-    judge: Judge,
+    classifier: Classifier,
     splits: Mapping[str, Split],
     compared_params: Mapping[str, Mapping[str, Any]],
     num: int,
@@ -47,8 +48,8 @@ def feature_fids(
     """
     if not compared_params:
         return {}
-    test = features(judge, splits["test"].x)
-    floor = frechet_distance(features(judge, splits["train"].x[:num]), test)
+    test = features(classifier, splits["test"].x)
+    floor = frechet_distance(features(classifier, splits["train"].x[:num]), test)
     found = {f"feature_fid_train_{num}": floor}
     label = torch.from_numpy(np.resize(splits["test"].y, num))
     operation = model.operations()["sample"]
@@ -56,7 +57,7 @@ def feature_fids(
         for name, changes in compared_params.items():
             params = params_of(operation, changes)
             x = samples(model, params, label, folder / f"{name}.npz", name)
-            found[f"feature_fid_{name}_{num}"] = frechet_distance(features(judge, x), test)
+            found[f"feature_fid_{name}_{num}"] = frechet_distance(features(classifier, x), test)
     return found
 
 
@@ -78,11 +79,11 @@ def _root(cov: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def features(judge: Judge, x: np.ndarray) -> Tensor:
-    """The judge's on 8-bit images. Shapes: uint8 (N, C, H, W) -> (N, F)."""
-    device = next(judge.parameters()).device
+def features(classifier: Classifier, x: np.ndarray) -> Tensor:
+    """The classifier's features of 8-bit images. Shapes: uint8 (N, C, H, W) -> (N, F)."""
+    device = next(classifier.parameters()).device
     parts = (as_events(x[i : i + 500]).to(device) for i in range(0, len(x), 500))
-    return torch.cat([judge.features(part).cpu() for part in parts])
+    return torch.cat([classifier.features(part).cpu() for part in parts])
 
 
 @torch.no_grad()

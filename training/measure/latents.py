@@ -25,14 +25,9 @@ _ACTIVE = 0.01  # variance of a unit's centre beyond which it is in use
 _COLUMNS = 10
 
 
-def figures(model: GenerativeModel, test: Split) -> dict[str, float]:
+def figures(model: LatentModel, test: Split) -> dict[str, float]:
     """Units in use, the bound's two parts in nats (KL, and -log p(x given z) at one z an event),
-    and a bound of many latents where one is cheap.
-
-    Of other models nothing.
-    """
-    if not isinstance(model, LatentModel):
-        return {}
+    and a bound of many latents where one is cheap."""
     x = test.x[:_FEW]
     few = f"first_{len(x)}"
     statistics = _statistics(model, x)
@@ -116,13 +111,9 @@ def _result(model: GenerativeModel, name: str, column: str, **inputs: Tensor) ->
     return found[column]
 
 
-def usage(model: GenerativeModel, test: Split) -> dict[str, bytes]:
-    """Units by their use: the KL of each if that is known, and the variance of its centre; a PNG.
-
-    Of other models nothing.
-    """
-    if not isinstance(model, LatentModel):
-        return {}
+def usage(model: LatentModel, test: Split) -> dict[str, bytes]:
+    """Units by their use, a PNG by its path: the KL of each if that is known, and the variance of
+    its centre."""
     statistics = _statistics(model, test.x[:_FEW])
     spread = _spread(model, statistics)
     shown = {"variance of the centre over test events": spread}

@@ -11,13 +11,11 @@ from torch import Tensor
 from models.core.contract.grid import Grid
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.flow.model import FlowModel
 from training.data.splits import Split, as_events
 from training.fit.recipe import params_of
 from training.measure.calibrate import columns_at
 
 _FEW = 1000  # events on which costly figures are taken
-_INVERTED = 100  # events whose inverse is compared
 
 
 def likelihood(
@@ -50,8 +48,6 @@ def likelihood(
         found |= _figures(model, x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(x))}")
     if model.grid is not None:
         found["independent_values_nats"] = independent(train, test, model.grid)
-    if isinstance(model, FlowModel):
-        found |= inverse_error(model, test.x[:_INVERTED])
     return found
 
 
@@ -82,20 +78,3 @@ def independent(train: Split, test: Split, grid: Grid) -> float:
     log_prob = (one_hot / one_hot.sum(1, keepdim=True)).log()
     every: Tensor = log_prob.T.gather(0, asked)
     return float(-every.sum(1).mean())
-
-
-@torch.no_grad()
-def inverse_error(model: FlowModel, x: np.ndarray) -> dict[str, float]:
-    """How far float32 comes back: the largest |y - f^-1(f(y))|, and values that changed level."""
-    events = as_events(x)
-    y = events
-    if model.grid is not None and model.dequantisation is not None:
-        levels = model.grid.levels(events).to(events.dtype)
-        y, _ = model.dequantisation(levels, torch.zeros_like(events))
-    # A flow may know its values much cheaper than its log-determinant.
-    back = model.decode(model.encode(events, torch.zeros_like(events)))
-    found = {"inverse_error_float32_max": float((back - y).abs().max())}
-    if model.grid is not None:
-        changed = model.to_event(back) != model.grid.values(model.grid.levels(events))
-        found["values_changed_by_round_trip"] = float(changed.sum())
-    return found

@@ -15,7 +15,7 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from training.data.splits import Split, as_events
 from training.measure.calibrate import all_scores, columns
-from training.measure.classifier import Judge
+from training.measure.classifier import Classifier
 from training.measure.trivial_scores import file_bytes
 
 ALPHA = 0.05
@@ -97,8 +97,10 @@ def screening(
     return figures
 
 
-def conditional_samples(model: GenerativeModel, judge: Judge, per_class: int) -> dict[str, float]:
-    """How often the judge sees, in a sample drawn for a class, that class."""
+def conditional_samples(
+    model: GenerativeModel, classifier: Classifier, per_class: int
+) -> dict[str, float]:
+    """How often the classifier sees, in a sample drawn for a class, that class."""
     operation: Any = model.operations()["sample"]
     label = torch.arange(model.num_classes).repeat_interleave(per_class)
     with torch.no_grad():
@@ -107,7 +109,7 @@ def conditional_samples(model: GenerativeModel, judge: Judge, per_class: int) ->
             {"seed": row_seeds(2024, len(label)), "label": label},
             operation.default_params,
         )["x"]
-        agrees = (judge(x).argmax(1) == label).float()
+        agrees = (classifier(x).argmax(1) == label).float()
     return {
         "conditional_sample_agreement_of_judge": float(agrees.mean()),
         "conditional_sample_agreement_worst_class": float(agrees.view(-1, per_class).mean(1).min()),
@@ -116,10 +118,10 @@ def conditional_samples(model: GenerativeModel, judge: Judge, per_class: int) ->
 
 
 @torch.no_grad()
-def judged(judge: Judge, test: Split) -> dict[str, float]:
-    """How often the judge itself is right on the test split."""
+def classifier_accuracy(classifier: Classifier, test: Split) -> dict[str, float]:
+    """How often the classifier itself is right on the test split."""
     x = torch.from_numpy(test.x).split(500)
-    seen = torch.cat([judge(as_events(part.numpy())).argmax(1) for part in x])
+    seen = torch.cat([classifier(as_events(part.numpy())).argmax(1) for part in x])
     return {"judge_test_accuracy": float((seen == torch.from_numpy(test.y)).float().mean())}
 
 

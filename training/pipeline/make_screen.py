@@ -10,8 +10,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from models.core.bundle import bundle as bundles
-from models.core.bundle.bundle import Bundle
+from models.core.bundle.bundle import Bundle, halved, load, save
 from models.core.bundle.onnx import served
 from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration
@@ -22,7 +21,8 @@ from models.core.contract.rows import Rows, concat
 from models.core.ood.register import SCORES
 from models.core.screen.config import Config, Part
 from models.core.screen.model import Screen
-from training.data.splits import Dataset, Split, as_events, load
+from training.data import splits
+from training.data.splits import Dataset, Split, as_events
 from training.export import export
 from training.fit.recipe import recipe
 from training.measure.test_split import ALPHA
@@ -41,18 +41,18 @@ def make_screen(name: str, screen: ScreenRecipe, runs: Path, out: Path, command:
     Raises DataError for bad data, ValueError for parts that do not fit, Diverged if training fails.
     """
     base = screen.base
-    data = load(base.dataset, invert=base.invert, **base.form)
-    found = {part: _part(of, screen.seed, data, runs, out) for part, of in screen.parts.items()}
+    data = splits.load(base.dataset, invert=base.invert, **base.form)
+    parts = {part: _part(of, screen.seed, data, runs, out) for part, of in screen.parts.items()}
     config = Config(
         event_shape=data.splits["train"].x.shape[1:],
-        parts=tuple(Part(name=part, **about) for part, (about, _) in found.items()),
+        parts=tuple(Part(name=part, **about) for part, (about, _) in parts.items()),
         components=screen.components,
         classifier=screen.classifier,
         num_classes=len(data.class_names) if screen.classifier else 0,
         screens=screen.screens,
     )
     model = Screen(config)
-    for part, (_, weights) in found.items():
+    for part, (_, weights) in parts.items():
         model.part(part).load_state_dict(weights)
     model.eval().requires_grad_(False)
     bundle = Bundle(
@@ -60,21 +60,20 @@ def make_screen(name: str, screen: ScreenRecipe, runs: Path, out: Path, command:
         family="screen",
         kind="screen",
         config=asdict(config),
-        weights=bundles.halved(model.state_dict()),
+        weights=halved(model.state_dict()),
         preprocessing=Preprocessing(invert=base.invert, **base.form),
         class_names=data.class_names if screen.classifier else (),
         provenance=provenance_of(base, data, command),
         # Not those of classify alone: they would hold the classifier a second time.
         graphs={graph: export(model.graphs()[graph]) for graph in model.scoring_graphs},
     )
-    splits = data.splits
-    first, second = halves(splits["validation"].x, splits["calibration"].x)
+    first, second = halves(data.splits["validation"].x, data.splits["calibration"].x)
     bundle = recalibrated(bundle, first, second)
     source = f"{len(second):,} held-out images of {data.name}"
     bundle = replace(bundle, calibration_source=source)
-    bundle = replace(bundle, metrics=_false_alarms(bundle, splits["test"]))
+    bundle = replace(bundle, metrics=_false_alarms(bundle, data.splits["test"]))
     extras = {"README.md": screen_card(bundle, data.name).encode()}
-    return bundles.save(bundle, out / name, extras)
+    return save(bundle, out / name, extras)
 
 
 def halves(
@@ -120,7 +119,7 @@ def recalibrated(bundle: Bundle, x_first: np.ndarray, x_second: np.ndarray) -> B
     changed = replace(
         bundle,
         config=asdict(config),
-        weights=bundles.halved(model.state_dict()),
+        weights=halved(model.state_dict()),
         calibrations={},
     )
     scorer = served(changed)
@@ -162,7 +161,7 @@ def _part(
 ) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     """Family, config and source of a part, and its weights: of a bundle, or trained here."""
     if (out / of / "bundle.json").exists() and not seed:
-        bundle = bundles.load(out / of)
+        bundle = load(out / of)
         source = f"{bundle.name}@{bundle.version}"
         return {"family": bundle.family, "config": bundle.config, "source": source}, bundle.weights
     chosen = replace(recipe(of), seed=seed)

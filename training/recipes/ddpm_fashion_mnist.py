@@ -1,7 +1,7 @@
 """DDPM on Fashion-MNIST, with classes and without."""
 
 from models.ddpm import Config
-from training.fit.recipe import Recipe
+from training.fit.recipe import Recipe, Report
 
 RECIPE = Recipe(
     family="ddpm",
@@ -31,16 +31,18 @@ RECIPE = Recipe(
     ema_decay=0.9995,
     validate_every=1000,
     max_validated=1000,
-    rated_params={"100_terms": {"num_terms": 100}, "ode": {"estimator": "ode"}},
-    num_rated=300,
-    compared_params={
-        "dpm_solver_pp_20": {},
-        "ddim_50": {"sampler": "ddim", "num_steps": 50, "eta": 0.3},
-        "ancestral_1000": {
-            "sampler": "ancestral_posterior",
-            "num_steps": 1000,
-            "spacing": "auto",
-            "clip": True,
+    report=Report(
+        rated_params={"100_terms": {"num_terms": 100}, "ode": {"estimator": "ode"}},
+        num_rated=300,
+        compared_params={
+            "dpm_solver_pp_20": {},
+            "ddim_50": {"sampler": "ddim", "num_steps": 50, "eta": 0.3},
+            "ancestral_1000": {
+                "sampler": "ancestral_posterior",
+                "num_steps": 1000,
+                "spacing": "auto",
+                "clip": True,
+            },
         },
-    },
+    ),
 )

@@ -14,6 +14,5 @@ RECIPE = replace(
     width=56,
     background=255,
     objective_settings={**_ON_FASHION.objective_settings, "num_updates": 12_000},
-    num_rated=200,
-    compared_params={},
+    report=replace(_ON_FASHION.report, num_rated=200, compared_params={}),
 )

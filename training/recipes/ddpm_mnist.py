@@ -11,5 +11,5 @@ RECIPE = replace(
     config=replace(_FASHION.config, conditional=False, channels=(32, 48), embedding=64),
     dataset="mnist",
     objective_settings={**_FASHION.objective_settings, "num_updates": 5000},
-    compared_params={},
+    report=replace(_FASHION.report, compared_params={}),
 )

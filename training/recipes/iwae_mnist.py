@@ -5,7 +5,7 @@ It begins with the weights of the autoencoder that ships, since 50 latents cost 
 
 from models.iwae import Config
 from training.fit.annealed import Annealed
-from training.fit.recipe import Recipe
+from training.fit.recipe import Recipe, Report
 from training.recipes import vae_mnist
 
 RECIPE = Recipe(
@@ -28,7 +28,7 @@ RECIPE = Recipe(
     ema_decay=0.99,
     validate_every=150,
     max_validated=500,
-    rated_params={"": {}},
+    report=Report(rated_params={"": {}}),
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

@@ -27,7 +27,6 @@ RECIPE = Recipe(
     weight_decay=0.01,
     ema_decay=0.998,
     validate_every=250,
-    judge_steps=1500,
     ood_scores=("nll", "typicality"),
     ood_sets={"mnist": False, "fashion-mnist": False, "omniglot": True},
 )

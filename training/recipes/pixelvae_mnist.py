@@ -2,7 +2,7 @@
 
 from models.pixelvae import Config
 from training.fit.annealed import Annealed
-from training.fit.recipe import Recipe
+from training.fit.recipe import Recipe, Report
 
 RECIPE = Recipe(
     family="pixelvae",
@@ -42,7 +42,7 @@ RECIPE = Recipe(
     ema_decay=0.998,
     validate_every=500,
     max_validated=1000,
-    rated_params={"": {"num_samples": 1}},
+    report=Report(rated_params={"": {"num_samples": 1}}),
     ood_scores=("nll",),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

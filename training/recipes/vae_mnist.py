@@ -2,7 +2,7 @@
 
 from models.vae import Config
 from training.fit.annealed import Annealed
-from training.fit.recipe import Recipe
+from training.fit.recipe import Recipe, Report
 
 RECIPE = Recipe(
     family="vae",
@@ -29,7 +29,7 @@ RECIPE = Recipe(
     precision="bf16-mixed",
     ema_decay=0.999,
     validate_every=1000,
-    rated_params={"": {}},
+    report=Report(rated_params={"": {}}),
     ood_scores=("nll", "typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

@@ -1,12 +1,10 @@
 """The model card: what a bundle is, how it was made and how it did, written from its own facts."""
 
+from collections.abc import Collection
+
 from models.core.bundle.bundle import Bundle
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.diffusion.density import DiffusionModel
-from models.core.energy.model import EnergyModel
-from models.core.flow.model import FlowModel
-from models.core.latent.model import LatentModel
 from models.core.ood.register import SCORES
 from training.data.splits import Dataset
 
@@ -16,10 +14,13 @@ def model_card(
     data: Dataset,
     num_parameters: int,
     model: GenerativeModel,
-    trajectory: bool,
+    pictures: Collection[str],
     fitted_to_data: bool = True,
 ) -> str:
-    """Markdown for a person; every figure comes from the bundle's metrics."""
+    """Markdown for a person; every figure comes from the bundle's metrics.
+
+    `pictures` are the paths of those beside the card, from the bundle's folder.
+    """
     default = next(iter(bundle.calibrations), None)
     thing = "an image" if bundle.preprocessing else "a row"
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
@@ -53,7 +54,7 @@ def model_card(
         "| --- | --- |",
         *(f"| {name} | {_shown(value)} |" for name, value in bundle.metrics.items()),
         "",
-        *_likelihood_notes(model),
+        *_likelihood_notes(bundle, model),
         *_divergence_notes(bundle),
         *_fid_notes(bundle),
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
@@ -74,23 +75,19 @@ def model_card(
             f"![{default}](report/histogram_{default}.png)",
             "",
         ]
-    if trajectory:
+    if "report/trajectory.png" in pictures:
+        trajectory = model.notes().trajectory
         lines += [
             "## How a sample comes about",
             "",
             "From the start to a sample, left to right, by default settings."
-            + (
-                " Chains that start at uniform noise were no part of training and need not reach "
-                "images."
-                if isinstance(model, EnergyModel)
-                else ""
-            ),
+            + (f" {trajectory}" if trajectory else ""),
             "",
             "![trajectory](report/trajectory.png)",
             "",
         ]
-    if isinstance(model, LatentModel) and len(model.event_shape) == 3:
-        lines += [*_latent_pictures(model), ""]
+    if "report/reconstructions.png" in pictures:
+        lines += [*_latent_pictures(pictures), ""]
     lines += [
         "## Provenance",
         "",
@@ -100,8 +97,8 @@ def model_card(
     return "\n".join(lines)
 
 
-def _latent_pictures(model: LatentModel) -> list[str]:
-    plane = model.latent_shape == (2,)
+def _latent_pictures(pictures: Collection[str]) -> list[str]:
+    plane = "report/plane.png" in pictures
     return [
         "## Latents",
         "",
@@ -138,36 +135,18 @@ def _binarisation(bundle: Bundle) -> list[str]:
     ]
 
 
-def _likelihood_notes(model: GenerativeModel) -> list[str]:
+def _likelihood_notes(bundle: Bundle, model: GenerativeModel) -> list[str]:
     if model.likelihood is Likelihood.UNNORMALISED:
         return []
-    notes = ["Log likelihoods are means over the test split."]
-    if isinstance(model, LatentModel):
-        notes += [
-            f"They bound the log probability from below, by {model.config.num_samples} latents an "
-            "event from q(z given x), importance weighted, or as many as the name says; `kl` is "
-            "KL(q(z given x) || p(z)). `active_units` have a centre of q whose variance over test "
-            "events is above 0.01."
-        ]
-    elif isinstance(model, DiffusionModel):
-        notes += [
-            "`bound` is the variational bound of all steps of the chain, `N_terms` by so many of "
-            "them drawn at random; `estimate` is by the probability-flow ODE, of another model "
-            "with the same network."
-        ]
-    elif model.likelihood is Likelihood.BOUND:
-        notes += [
-            "They bound the log probability of the discrete values from below, with one "
-            "dequantisation noise an event, or importance weighted with as many as the name says."
-        ]
-    if model.grid is not None:
+    notes = ["Log likelihoods are means over the test split.", model.notes().likelihood]
+    if "independent_values_nats" in bundle.metrics:
         notes += [
             "`independent_values_nats` needs no model: -log P if every value were independent, "
             "with histograms of the train split."
         ]
-    if isinstance(model, FlowModel):
+    if "inverse_error_float32_max" in bundle.metrics:
         notes += ["`inverse_error` compares f^-1(f(y)) with y at the shipped weights."]
-    return [" ".join(notes), ""]
+    return [" ".join(note for note in notes if note), ""]
 
 
 def _divergence_notes(bundle: Bundle) -> list[str]:

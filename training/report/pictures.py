@@ -21,6 +21,7 @@ from models.core.contract.operation import run
 from models.core.ood.register import SCORES
 from training.data.splits import Dataset
 from training.measure import latents, plane
+from training.measure.own_figures import own_pictures
 from training.measure.test_split import ALPHA, Scored
 
 matplotlib.use("Agg")
@@ -56,7 +57,7 @@ def samples(model: GenerativeModel, data: Dataset) -> dict[str, bytes]:
         return {"samples.png": _png(plane.picture(model, data))}
     if len(model.event_shape) != 3:
         return {"samples.png": pairs(model, data)}
-    found = {"samples.png": sample_grid(model), **latents.usage(model, data.splits["test"])}
+    found = {"samples.png": sample_grid(model), **own_pictures(model, data.splits["test"])}
     for name, x in latents.pictures(model, data.splits["test"]).items():
         found[name] = grid(x, 10)
     operation = model.operations()["sample"]

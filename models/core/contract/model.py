@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.core.contract.graph import Graph
 from models.core.contract.grid import Grid
 from models.core.contract.likelihood import Likelihood
+from models.core.contract.notes import Notes
 from models.core.contract.operation import Operation
 
 Backend = Callable[..., tuple[Tensor, ...]]
@@ -78,6 +79,12 @@ class GenerativeModel(Servable):
     """
 
     likelihood: Likelihood
+    own_figures: tuple[str, ...] = ()
+    """Names of the measurements that only models of its kind allow."""
+
+    def notes(self) -> Notes:
+        """How a person should read the model's figures and pictures."""
+        return Notes()
 
     def initialise(self, x: Tensor) -> None:
         """Set what depends on the data before training. Shapes: x (N, *event), train split."""

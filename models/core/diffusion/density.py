@@ -14,6 +14,7 @@ from models.core.contract.graph import Graph
 from models.core.contract.grid import NUM_LEVELS, Grid
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
+from models.core.contract.notes import Notes
 from models.core.diffusion.schedule import Schedule
 
 
@@ -35,6 +36,14 @@ class DiffusionModel(GenerativeModel):
         self.schedule = schedule
         self.num_classes = num_classes
         self.grid = Grid(NUM_LEVELS)
+
+    def notes(self) -> Notes:
+        """Which of its likelihoods bound that of the chain, and which are of the ODE."""
+        return Notes(
+            "`bound` is the variational bound of all steps of the chain, `N_terms` by so many of "
+            "them drawn at random; `estimate` is by the probability-flow ODE, of another model "
+            "with the same network."
+        )
 
     @abstractmethod
     def eps(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:

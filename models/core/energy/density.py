@@ -6,7 +6,7 @@ p(x) = exp(-E(x)) / Z with E(x) = -logsumexp(logits(x)).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from torch import Tensor
 from models.core.contract.graph import Graph
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
+from models.core.contract.notes import Notes
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.nn.conv import ConvNet, class_mask
 
 
@@ -31,8 +33,8 @@ class EnergyConfig:
     """Rank of the Gaussian from which informative starts are drawn."""
     step_size: float = 0.5
     noise_scale: float = 0.01
-    num_steps: int = 8
-    polish_steps: int = 0
+    num_steps: int = field(default=8, metadata=KEEPS_WEIGHTS)
+    polish_steps: int = field(default=0, metadata=KEEPS_WEIGHTS)
 
 
 class EnergyDensity(GenerativeModel):
@@ -43,6 +45,7 @@ class EnergyDensity(GenerativeModel):
     """
 
     likelihood = Likelihood.UNNORMALISED
+    own_figures = ("log_z",)
     start_mean: Tensor
     start_factor: Tensor
     start_std: Tensor
@@ -68,6 +71,13 @@ class EnergyDensity(GenerativeModel):
         self.register_buffer("chain_label", torch.full((config.num_chains,), -1))
         self.register_buffer("log_z", torch.tensor(float("nan")))
         self.register_buffer("log_z_standard_error", torch.tensor(float("nan")))
+
+    def notes(self) -> Notes:
+        """What its chains were trained for."""
+        return Notes(
+            trajectory="Chains that start at uniform noise were no part of training and need not "
+            "reach images."
+        )
 
     def logits(self, x: Tensor) -> Tensor:
         """Unnormalised log densities, one per output. Shapes: (B, C, H, W) -> (B, K)."""

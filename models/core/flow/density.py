@@ -5,7 +5,7 @@ arXiv:1605.08803. log p(x) = log p_base(f(x)) + log |det df/dx|.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from models.core.contract.graph import Graph
 from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
-from models.core.distributions.base import Base, Normal
+from models.core.contract.notes import Notes
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.transforms.dequantisation import UniformDequantisation, levels_of
 from models.core.transforms.mixture_cdf import MixtureCDF
 from models.core.transforms.transform import Centre, Chain, Logit, Standardise, Transform
@@ -32,7 +33,7 @@ class FlowConfig:
     marginal_components: int = 0
     """Logistics in a mixture for every entry, whose marginal the flow begins by making logistic; 0
     for none. The ground of a picture, one level of 256, then is as wide as it is frequent."""
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which samples are drawn unless a request says otherwise."""
 
 
@@ -43,8 +44,7 @@ class FlowDensity(GenerativeModel):
     dequantised variable (Theis et al. 2016, arXiv:1511.01844).
     """
 
-    base: Base = Normal()
-    """Of the latent; a family may choose another."""
+    own_figures = ("inverse_error",)
 
     def __init__(
         self,
@@ -75,6 +75,15 @@ class FlowDensity(GenerativeModel):
         if not config.marginal_components:
             return line
         return Chain([line, MixtureCDF(config.event_shape, config.marginal_components)])
+
+    def notes(self) -> Notes:
+        """What kind of bound a likelihood of levels is; nothing of real vectors."""
+        if self.likelihood is not Likelihood.BOUND:
+            return Notes()
+        return Notes(
+            "They bound the log probability of the discrete values from below, with one "
+            "dequantisation noise an event, or importance weighted with as many as the name says."
+        )
 
     def log_density(self, y: Tensor) -> Tensor:
         """Of the continuous variable: a real vector, or dequantised levels in (0, 1).

@@ -1,9 +1,10 @@
 """Settings that the latent-variable families share, and the posterior and prior they name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.latent.nets import NetName
 from models.core.latent.posterior_flows import (
     IAFPosterior,
@@ -51,9 +52,9 @@ class LatentConfig:
     """Least KL that a group of units is charged in training, in nats, of the batch's mean."""
     units_per_group: int = 1
     """Latents that share the free bits."""
-    num_samples: int = 16
+    num_samples: int = field(default=16, metadata=KEEPS_WEIGHTS)
     """Latents in the bound that is served unless a request says otherwise."""
-    temperature: float = 1.0
+    temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
     """With which latents are drawn unless a request says otherwise."""
 
 

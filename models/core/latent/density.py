@@ -15,7 +15,7 @@ from models.core.contract.grid import grid_of
 from models.core.contract.likelihood import Likelihood, log_mean_exp
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
-from models.core.distributions.normal import standard_normal_log_prob
+from models.core.contract.notes import Notes
 from models.core.latent.config import LatentConfig, check, posterior_flow, prior_flow
 from models.core.latent.nets import encoder
 from models.core.latent.posterior import Posterior, normal_kl
@@ -29,6 +29,7 @@ class LatentDensity(GenerativeModel):
     """
 
     likelihood = Likelihood.BOUND
+    own_figures = ("latents",)
     decoder_graphs: tuple[str, ...] = ()
     """Graphs that `log_prob_given` calls."""
     samples_per_step: int = 16
@@ -52,6 +53,15 @@ class LatentDensity(GenerativeModel):
             self.posterior.num_statistics,
         )
         self.prior: Transform | None = prior_flow(config)
+
+    def notes(self) -> Notes:
+        """What the bound is over, and which latents count as active."""
+        return Notes(
+            f"They bound the log probability from below, by {self.config.num_samples} latents an "
+            "event from q(z given x), importance weighted, or as many as the name says; `kl` is "
+            "KL(q(z given x) || p(z)). `active_units` have a centre of q whose variance over test "
+            "events is above 0.01."
+        )
 
     @abstractmethod
     def log_prob_given(self, x: Tensor, z: Tensor) -> Tensor:

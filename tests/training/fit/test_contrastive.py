@@ -45,6 +45,19 @@ def test_without_classes_no_chain_has_a_label_and_no_accuracy_is_shown() -> None
     assert set(contrastive.losses(0)) == {"loss", "e_data", "e_model"}
 
 
+@pytest.mark.parametrize(
+    ("e_data", "e_model", "loss", "lost"),
+    [(9, -9, 1, False), (11, 0, 1, True), (0, -11, 1, True), (0, 0, math.inf, True)],
+)
+def test_energies_that_run_away_are_a_divergence(
+    e_data: float, e_model: float, loss: float, lost: bool
+) -> None:
+    contrastive = objective(new_model(), max_energy=10.0)
+    losses = {"loss": loss, "e_data": e_data, "e_model": e_model}
+    assert contrastive.diverged({name: torch.tensor(v) for name, v in losses.items()}) == lost
+    assert not contrastive.diverged({"loss": torch.tensor(99.0)}), "a classifier's has no energies"
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
 def test_the_stated_share_of_chains_begins_anew(share: float) -> None:
     # The whole buffer moves at every step, so a chain of age num_langevin has just begun.

@@ -1,6 +1,7 @@
 """Recipes are data: settings are reached by name, and every shipped one builds its model."""
 
 from dataclasses import fields
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from training.data.sources import SOURCES
 from training.data.splits import SPLITS, Dataset, Split, load
 from training.fit.contrastive import Contrastive
 from training.fit.objective import MeanLoss
-from training.fit.recipe import Recipe, recipe, recipes
+from training.fit.recipe import Recipe, Report, recipe, recipes
 
 CHANGES: list[tuple[str, str, Any]] = [
     ("seed", "7", 7),
@@ -41,8 +42,9 @@ def test_a_setting_of_the_recipe_is_read_from_text(key: str, text: str, value: A
 
 def test_settings_of_config_and_objective_are_reached_by_their_own_names() -> None:
     changed = small_recipe().changed(
-        {"hidden": "24", "step_size": "0.3", "l2": "0.5", "num_langevin": "4"}
+        {"hidden": "24", "step_size": "0.3", "l2": "0.5", "num_langevin": "4", "ais_steps": "7"}
     )
+    assert changed.report == Report(ais_steps=7)
     assert (changed.config.hidden, changed.config.step_size) == (24, 0.3)
     assert changed.objective_settings["l2"] == 0.5
     assert changed.objective_settings["num_langevin"] == 4
@@ -59,10 +61,10 @@ def test_no_name_means_two_things() -> None:
     one = small_recipe()
     of_recipe = {field.name for field in fields(Recipe)}
     of_config = {field.name for field in fields(one.config)}
+    of_report = {field.name for field in fields(Report)}
     of_objective = set(Contrastive.__init__.__kwdefaults__ or {})
-    assert not of_recipe & of_config
-    assert not of_recipe & of_objective
-    assert not of_config & of_objective
+    for names, others in combinations((of_recipe, of_config, of_report, of_objective), 2):
+        assert not names & others
 
 
 @pytest.mark.parametrize("key", ["nonsense", "", "family", "config", "objective", "Seed"])

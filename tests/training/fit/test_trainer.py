@@ -1,6 +1,7 @@
 """Runs that are cut off go on as if they had not been; runs that diverge begin again."""
 
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,17 @@ class Runaway(Objective):
     num_steps = 20
     seeds: list[int] = []  # noqa: RUF012, of all attempts
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any, lowest: float = -50.0) -> None:
         super().__init__(*args)
+        self.lowest = lowest
         self.seeds.append(self.seed)
 
     def losses(self, step: int) -> dict[str, Tensor]:
         loss = self.model.loss(Batches(self.train, 8, 0).at(step)[0]).mean()
         return {"loss": loss, "e_data": torch.tensor(-51.0 if step >= 7 else 49.0)}
+
+    def diverged(self, losses: Mapping[str, Tensor]) -> bool:
+        return float(losses["e_data"]) < self.lowest or super().diverged(losses)
 
     def learning_rate(self, step: int) -> float:
         return 1e-3
@@ -202,8 +207,8 @@ def test_hopeless_runs_are_given_up(tmp_path: Path) -> None:
     assert not (tmp_path / "trained.safetensors").exists()
 
 
-def test_the_bound_on_energies_is_the_recipes(tmp_path: Path) -> None:
-    recipe = small_recipe(objective=Runaway, objective_settings={}, max_energy=51.5)
+def test_the_objective_says_what_diverges(tmp_path: Path) -> None:
+    recipe = small_recipe(objective=Runaway, objective_settings={"lowest": -51.5})
     assert run(recipe, tmp_path)[1] == RunState()
 
 

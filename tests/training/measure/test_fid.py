@@ -19,7 +19,7 @@ from models.core.contract.rows import Rows, num_rows
 from tests.support.training.tiny import LIGHTNING, blobs
 from training.data.batches import Batches
 from training.measure import fid
-from training.measure.classifier import Judge, train_judge
+from training.measure.classifier import Classifier, train_classifier
 from training.measure.fid import _BATCH, feature_fids, features, frechet_distance, samples
 
 pytestmark = LIGHTNING
@@ -120,7 +120,7 @@ class Painter(GenerativeModel):
         return {"sample": self.paint}
 
 
-class Eye(Judge):
+class Eye(Classifier):
     """Its features are the means of four quarters."""
 
     def __init__(self) -> None:
@@ -206,17 +206,17 @@ def test_graphs_run_by_what_is_faster_and_by_torch_afterwards(
     assert not model._backends
 
 
-def test_a_judge_is_the_same_whatever_came_before(tmp_path: Path) -> None:
+def test_a_classifier_is_the_same_whatever_came_before(tmp_path: Path) -> None:
     train = blobs(64)
     torch.manual_seed(3)
-    first = train_judge(train, 2, tmp_path, num_steps=3)
+    first = train_classifier(train, 2, tmp_path, num_steps=3)
     (tmp_path / "b").mkdir()
     torch.manual_seed(4)
-    again = train_judge(train, 2, tmp_path / "b", num_steps=3)
-    kept = train_judge(train, 2, tmp_path / "b", num_steps=3)
+    again = train_classifier(train, 2, tmp_path / "b", num_steps=3)
+    kept = train_classifier(train, 2, tmp_path / "b", num_steps=3)
     x = torch.rand(5, 1, 8, 8)
     for other in (again, kept):
         assert torch.equal(first(x), other(x))
-    found = first.features(x)
-    assert found.shape == (5, Judge.num_features)
-    assert torch.equal(first.head(found), first(x))
+    features = first.features(x)
+    assert features.shape == (5, Classifier.num_features)
+    assert torch.equal(first.head(features), first(x))

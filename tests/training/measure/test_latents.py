@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from models.core.contract.model import GenerativeModel
 from models.vae import Config, Model
 from tests.support.models.invertible import seeded
 from tests.support.models.tiny import random_model
 from tests.support.training.tiny import blobs
 from training.data.splits import Split
-from training.measure.latents import figures, pictures, usage
+from training.measure.latents import figures, pictures
+from training.measure.own_figures import own_pictures
 
 SIDE = 8
 
@@ -69,14 +69,6 @@ def test_a_bound_of_many_latents_is_rated_on_the_first_events() -> None:
     assert found[f"{name}_standard_error"] < 0.1
 
 
-@pytest.mark.parametrize("family", ["ebm", "realnvp"])
-def test_of_other_models_nothing_is_said(family: str) -> None:
-    model, test = random_model(family), binary(20)
-    assert not figures(model, test)
-    assert not pictures(model, test)
-    assert not usage(model, test)
-
-
 @pytest.mark.parametrize(("latent_dims", "other"), [(3, "walks"), (2, "plane")])
 def test_pictures_show_what_the_operations_give(latent_dims: int, other: str) -> None:
     model, test = one_unit(latent_dims), binary(60)
@@ -95,6 +87,6 @@ def test_pictures_show_what_the_operations_give(latent_dims: int, other: str) ->
 
 @pytest.mark.parametrize("posterior", ["normal", "planar"])
 def test_the_use_of_units_is_a_picture(posterior: str) -> None:
-    model: GenerativeModel = random_model("vae", event_shape=(1, SIDE, SIDE), posterior=posterior)
-    (content,) = usage(model, binary(30)).values()
+    model = random_model("vae", event_shape=(1, SIDE, SIDE), posterior=posterior)
+    (content,) = own_pictures(model, binary(30)).values()
     assert Image.open(io.BytesIO(content)).width > 300

@@ -12,7 +12,8 @@ from models.core.flow.density import FlowConfig
 from models.core.flow.model import FlowModel
 from models.core.transforms.transform import Flatten, Standardise
 from training.data.splits import Split
-from training.measure.likelihood import independent, inverse_error, likelihood
+from training.measure.inverse_error import inverse_error
+from training.measure.likelihood import independent, likelihood
 
 
 def vectors(num: int, seed: int) -> Split:

@@ -14,13 +14,13 @@ from models.jem import Config, Model
 from training.data.batches import Batches
 from training.data.splits import Split
 from training.measure.calibrate import all_scores
-from training.measure.classifier import Judge
+from training.measure.classifier import Classifier
 from training.measure.likelihood import likelihood
 from training.measure.test_split import (
     Panel,
     classification,
+    classifier_accuracy,
     conditional_samples,
-    judged,
     scored,
     screening,
 )
@@ -135,7 +135,7 @@ class Painter(Model):
 LEVELS = torch.tensor([0.1, 0.4, 0.6, 0.9])
 
 
-class Ruler(Judge):
+class Ruler(Classifier):
     """Tells classes by their grey."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Ruler(Judge):
     ("painted", "agreement", "worst"),
     [([0.1, 0.4, 0.6, 0.9], 1.0, 1.0), ([0.1, 0.6, 0.4, 0.9], 0.5, 0.0), ([0.4] * 4, 0.25, 0.0)],
 )
-def test_the_judge_agrees_where_a_sample_shows_its_class(
+def test_the_classifier_agrees_where_a_sample_shows_its_class(
     painted: list[float], agreement: float, worst: float
 ) -> None:
     found = conditional_samples(Painter(painted), Ruler(), per_class=3)
@@ -158,9 +158,9 @@ def test_the_judge_agrees_where_a_sample_shows_its_class(
     assert found["conditional_samples_judged"] == 12
 
 
-def test_the_judge_is_judged() -> None:
+def test_the_classifier_is_measured_itself() -> None:
     test = Split(np.full((8, 1, 8, 8), 100, np.uint8), np.array([1] * 6 + [0] * 2))
-    assert judged(Ruler(), test) == {"judge_test_accuracy": 0.75}
+    assert classifier_accuracy(Ruler(), test) == {"judge_test_accuracy": 0.75}
 
 
 def test_likelihood_is_reported_where_the_constant_is_known() -> None:
