@@ -39,7 +39,7 @@ class Measured(NamedTuple):
     alone: float
     """Bits a dimension, every image by itself."""
     together: float
-    """The same, with SEGMENT images in one piece."""
+    """Bits a dimension with SEGMENT images in one piece."""
     in_s: float
     """Seconds of one core per image, in pieces of SEGMENT."""
     out_s: float
@@ -52,9 +52,9 @@ class Measured(NamedTuple):
 
 def measure() -> Table:
     """The first test images; writes the page in docs/."""
-    found = sorted(_measured(_NUM_IMAGES), key=lambda one: one.images)
-    _write_page(found)
-    return _table(found)
+    measured = sorted(_measured(_NUM_IMAGES), key=lambda one: one.images)
+    _write_page(measured)
+    return _table(measured)
 
 
 def measure_all() -> Table:
@@ -103,7 +103,7 @@ def _by_format(images: str, levels: np.ndarray, each: Format, num_dims: int) -> 
     codes, in_s = _timed(lambda: [each.encode(sheet) for sheet in sheets])
     decoded, out_s = _timed(lambda: [each.decode(code) for code in codes])
     size = sheets[0].size
-    restored = np.stack([found.reshape(-1)[:size] for found in decoded])
+    restored = np.stack([part.reshape(-1)[:size] for part in decoded])
     return Measured(
         images,
         each.name,
@@ -155,8 +155,8 @@ def _in_parts(operation: Operation[Any], rows: Rows) -> Rows:
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """What it gives, and the processor seconds that it took."""
     start = time.process_time()
-    found = work()
-    return found, time.process_time() - start
+    result = work()
+    return result, time.process_time() - start
 
 
 _COLUMNS = (
@@ -183,15 +183,15 @@ def _cells(m: Measured) -> list[str]:
     return [m.images, m.name, f"{m.alone:.4f}", f"{m.together:.4f}", nll, *speeds, str(m.wrong)]
 
 
-def _table(found: list[Measured]) -> Table:
+def _table(measured: list[Measured]) -> Table:
     table = Table(*_COLUMNS)
-    for one in found:
+    for one in measured:
         table.add_row(*_cells(one))
     return table
 
 
-def _write_page(found: list[Measured]) -> None:
-    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, found)]
+def _write_page(measured: list[Measured]) -> None:
+    rows = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, measured)]
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     text = PAGE.read_text(encoding="utf-8")
     mark = "<!-- {} of what make bench writes -->"
@@ -199,10 +199,10 @@ def _write_page(found: list[Measured]) -> None:
     new, num = re.subn(f"{begin}.*{end}", f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)
     assert num == 1, f"{PAGE} has lost its marks"
     PAGE.write_text(new, encoding="utf-8")
-    sets = list(dict.fromkeys(one.images for one in found))
+    sets = list(dict.fromkeys(one.images for one in measured))
     figure = Figure(figsize=(9, 2.6 * len(sets)), layout="constrained")
     for axes, images in zip(figure.subplots(len(sets), squeeze=False)[:, 0], sets, strict=True):
-        shown = sorted((m for m in found if m.images == images), key=lambda m: -m.together)
+        shown = sorted((m for m in measured if m.images == images), key=lambda m: -m.together)
         colours = ["tab:blue" if m.nll == m.nll else "silver" for m in shown]
         bars = axes.barh([m.name for m in shown], [m.together for m in shown], color=colours)
         axes.bar_label(bars, fmt="%.3f", padding=3)

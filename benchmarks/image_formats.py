@@ -19,7 +19,7 @@ class Format:
 
     name: str
     encode: Callable[[np.ndarray], bytes]
-    """Of levels, uint8 (H, W), black and white as 0 and 1."""
+    """File of levels, uint8 (H, W), black and white as 0 and 1."""
     decode: Callable[[bytes], np.ndarray]
     """(H, W), or all levels in a row."""
 
@@ -85,5 +85,5 @@ def _saved(levels: np.ndarray, **settings: Any) -> bytes:
 
 
 def _opened(data: bytes) -> np.ndarray:
-    found = np.asarray(Image.open(io.BytesIO(data)))
-    return (found if found.ndim == 2 else found[..., 0]).astype(np.uint8)
+    levels = np.asarray(Image.open(io.BytesIO(data)))
+    return (levels if levels.ndim == 2 else levels[..., 0]).astype(np.uint8)

@@ -24,7 +24,7 @@ class Inverted(NamedTuple):
 
     cpu_s: float
     passes: float
-    """Of the network, a sample, all blocks together."""
+    """Passes of the network, a sample, all blocks together."""
     y: Tensor
     """Pixels in (0, 1), before they are rounded to grey levels."""
 

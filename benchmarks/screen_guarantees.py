@@ -69,16 +69,19 @@ def _looked_at() -> tuple[Calibration, Rows, Tensor]:
 
 
 def _rates(scores: Tensor, alpha: float) -> dict[str, np.ndarray]:
-    """Of sets drawn with replacement. All scores are then the law that images are drawn from, and
-    the rate among them is the true one: measured on some, it would exceed alpha by chance too."""
-    found: dict[str, list[float]] = {"marginal": [], "pac": []}
+    """Rates of false alarms of calibration sets drawn with replacement, by guarantee.
+
+    All scores are then the law that images are drawn from, and the rate among them is the true one:
+    measured on some, it would exceed alpha by chance too.
+    """
+    rates_of: dict[str, list[float]] = {"marginal": [], "pac": []}
     for repeat in track(range(_REPEATS), "recalibrations"):
         drawn = torch.randint(len(scores), (_NUM,), generator=_generator(repeat))
         calibration = Calibration.fit(scores[drawn])
         for guarantee in ("marginal", "pac"):
             rule = Rule.of(calibration, alpha, guarantee, _DELTA)
-            found[guarantee].append(float(rule.judge(scores).is_ood.double().mean()))
-    return {name: np.array(rates) for name, rates in found.items()}
+            rates_of[guarantee].append(float(rule.judge(scores).is_ood.double().mean()))
+    return {name: np.array(rates) for name, rates in rates_of.items()}
 
 
 def _discoveries(scores: Tensor, strange: Tensor, level: float) -> tuple[float, float]:
@@ -116,8 +119,8 @@ def _drift(calibration: Calibration, own: Tensor, strange: Tensor) -> tuple[floa
         alarms.append(_alarmed_at(calibration, stream) is not None)
         others = strange[torch.randint(len(strange), (len(own),), generator=generator)]
         is_other = torch.rand(len(own), generator=generator) < 0.1
-        found = _alarmed_at(calibration, torch.where(is_other, others, stream))
-        delays.append(float(found) if found else float("inf"))
+        alarm = _alarmed_at(calibration, torch.where(is_other, others, stream))
+        delays.append(float(alarm) if alarm else float("inf"))
     return float(np.mean(alarms)), delays
 
 

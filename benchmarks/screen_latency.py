@@ -21,10 +21,10 @@ _ROUNDS, _ALONE, _TOTAL, _CONNECTIONS = 3, 150, 300, 8
 
 def run() -> Table:
     """Medians over rounds: one connection (batch 1), and eight."""
-    found: list[tuple[Load, Load]] = [_serve() for _ in track(range(_ROUNDS), "rounds")]
+    pairs: list[tuple[Load, Load]] = [_serve() for _ in track(range(_ROUNDS), "rounds")]
     table = Table("load", "p50 ms", "p95 ms", "images/s")
     for title, index in (("one at a time", 0), (f"{_CONNECTIONS} connections", 1)):
-        loads = [pair[index] for pair in found]
+        loads = [pair[index] for pair in pairs]
         p50, p95 = (
             float(np.median([np.quantile(load.latencies_s, q) for load in loads])) * 1000
             for q in (0.5, 0.95)

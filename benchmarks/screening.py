@@ -57,12 +57,12 @@ def run() -> Table:
 def images() -> list[bytes]:
     """PNGs of test images."""
     sample = np.load(ROOT / "tests" / "data" / "fashion-mnist_test_1000.npz")["x"][:64]
-    found = []
+    files = []
     for pixels in sample:
         buffer = io.BytesIO()
         Image.fromarray(pixels[0]).save(buffer, "PNG")
-        found.append(buffer.getvalue())
-    return found
+        files.append(buffer.getvalue())
+    return files
 
 
 def _model_alone_us(images: list[bytes]) -> float:

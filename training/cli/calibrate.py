@@ -31,7 +31,7 @@ def calibrate(
         if path.exists():
             raise ValueError(f"{path} exists: name another by --name")
         with console.status("") as status:
-            found = recalibrate(
+            calibrated = recalibrate(
                 loaded,
                 folder,
                 name=name,
@@ -39,10 +39,10 @@ def calibrate(
                 seed=seed,
                 advance=lambda what, num: status.update(f"{what} {num:,} images"),
             )
-        text = card(found, tuple(found.calibrations))
-        save(found, path, {"README.md": text.encode()})
+        text = card(calibrated, tuple(calibrated.calibrations))
+        save(calibrated, path, {"README.md": text.encode()})
     except (DataError, BundleError, ValueError) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
-    console.print(f"Calibrated on {found.calibration_source}", highlight=False)
+    console.print(f"Calibrated on {calibrated.calibration_source}", highlight=False)
     console.print(f"Bundle written to {path}", highlight=False)

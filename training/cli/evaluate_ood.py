@@ -46,7 +46,7 @@ def evaluate_ood(
                 progress.update(task, description=name)
                 progress.advance(task)
 
-            found, shown = evaluate(
+            evaluation, shown = evaluate(
                 loaded,
                 source,
                 limit=limit,
@@ -59,23 +59,23 @@ def evaluate_ood(
         raise typer.Exit(1) from error
     target = out or bundle / "report"
     target.mkdir(parents=True, exist_ok=True)
-    for name, content in files(found, pictures(found, shown)).items():
+    for name, content in files(evaluation, pictures(evaluation, shown)).items():
         (target / name).write_bytes(content)
-    console.print(guarantee(found), highlight=False)
+    console.print(guarantee(evaluation), highlight=False)
     console.print(f"Report written to {target / 'ood.md'}, ood.html and ood.json", highlight=False)
 
 
 def _folders(pairs: list[str]) -> Mapping[str, Path]:
     """Raises ValueError for what is not NAME=PATH, or a name that is given twice."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for text in pairs:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise ValueError(f"--folder {text!r}: accepted is NAME=PATH")
-        if name in found:
+        if name in folders:
             raise ValueError(f"--folder {name} is given twice")
-        found[name] = Path(path).expanduser()
-    return found
+        folders[name] = Path(path).expanduser()
+    return folders
 
 
 def _command(bundle: Path, limit: int, out: Path | None, data: str, folder: list[str]) -> str:

@@ -22,17 +22,18 @@ def evaluate_seeds(
     console = Console(stderr=True)
     report = bundle / "report"
     try:
-        found = with_seeds(
+        evaluation = with_seeds(
             read(report / "ood.json"), [read(other / "report" / "ood.json") for other in others]
         )
         paths = [report / name for name in PICTURES]
         shown = {path.name: path.read_bytes() for path in paths if path.exists()}
-        for name, content in files(found, shown).items():
+        for name, content in files(evaluation, shown).items():
             (report / name).write_bytes(content)
     except (DataError, OSError) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
     console.print(
-        f"{1 + len(found.other_seeds)} trainings in {report / 'ood.md'}, ood.html and ood.json",
+        f"{1 + len(evaluation.other_seeds)} trainings in {report / 'ood.md'}, ood.html and "
+        "ood.json",
         highlight=False,
     )

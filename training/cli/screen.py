@@ -37,21 +37,21 @@ def screen(
             transient=True,
         ) as progress:
             task = progress.add_task("", total=len(files))
-            found = screen_files(
+            verdicts = screen_files(
                 scorer, folder, files, alpha, batch, lambda num: progress.advance(task, num)
             )
-        write_csv(found, out)
+        write_csv(verdicts, out)
     except (DataError, BundleError, ValueError, OSError) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
-    for line in summary(found, scorer, alpha):
+    for line in summary(verdicts, scorer, alpha):
         console.print(line, highlight=False)
     console.print(f"Table written to {out}", highlight=False)
 
 
-def summary(found: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
-    """What was found, in lines for a person."""
-    read = [verdict for verdict in found if not verdict.error]
+def summary(verdicts: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
+    """Totals of a folder that was screened, in lines for a person."""
+    read = [verdict for verdict in verdicts if not verdict.error]
     flagged = sum(verdict.is_ood for verdict in read)
     discovered = sum(verdict.adjusted_p_value <= alpha for verdict in read)
     bundle, num = scorer.bundle, len(scorer.calibration.scores)
@@ -68,7 +68,7 @@ def summary(found: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
             f"A single strange image among {len(read):,} cannot be discovered with {num:,} "
             "calibration images; look at p_value as well."
         )
-    broken = [verdict for verdict in found if verdict.error]
+    broken = [verdict for verdict in verdicts if verdict.error]
     if broken:
         lines.append(f"{len(broken):,} could not be read; the table says why, the first being:")
         lines += [f"  {verdict.path}: {verdict.error}" for verdict in broken[:5]]

@@ -16,17 +16,17 @@ def pictures_below(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
-    found = [
+    pictures = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     ]
-    if not found:
+    if not pictures:
         kinds = " ".join(sorted(SUFFIXES))
         raise DataError(f"{folder} holds no pictures: known kinds are {kinds}")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def picture_of(path: Path, form: Preprocessing) -> np.ndarray:

@@ -53,7 +53,7 @@ class Recipe:
     """The family's `Config`; event_shape and num_classes are filled in from the data."""
     dataset: str
     height: int = 0
-    """Of images, in pixels; sets of vectors have no size."""
+    """Pixels of an image's side; sets of vectors have no size."""
     width: int = 0
     num_channels: int = 1
     """Colours of the images; the network's widths are the config's `channels`."""

@@ -25,7 +25,7 @@ LogTarget = Callable[[Tensor], Tensor]
 
 
 def drawn(model: FlowModel, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Events from base noise, and their log density log q(x) = log N(z) - log abs det dx/dz.
+    """Events from base noise, and their log density log q(x) = log p_base(z) - log abs det dx/dz.
 
     Shapes: z (B, D) -> (B, *event), (B,) nats.
     """
@@ -34,7 +34,7 @@ def drawn(model: FlowModel, z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_target(name: str) -> LogTarget:
-    """Of a target's name, or of the energy of a bundle's folder.
+    """The target of that name, or minus the energy of the model in a bundle's folder.
 
     Raises ValueError if it is neither, or the bundle is no energy model.
     """

@@ -22,25 +22,28 @@ _BATCH = 250
 @torch.no_grad()
 def columns(model: Servable, operation: str, x: np.ndarray) -> Rows:
     """The result of an operation with its default params on the events of a split (N, ...)."""
-    found = model.operations()[operation]
-    return columns_at(model, operation, x, found.default_params)
+    served = model.operations()[operation]
+    return columns_at(model, operation, x, served.default_params)
 
 
 @torch.no_grad()
 def columns_at(
     model: Servable, operation: str, x: np.ndarray, params: Any, batch: int = _BATCH
 ) -> Rows:
-    """The same with other params; the seeds are those of a request with seed 0."""
-    found = model.operations()[operation]
+    """The result of an operation with params on the events of a split (N, ...).
+
+    The seeds are those of a request with seed 0.
+    """
+    served = model.operations()[operation]
     seeds = torch.zeros(len(x), dtype=torch.int64)
-    if not found.shares_seed:
+    if not served.shares_seed:
         seeds = row_seeds(0, len(x))
     parts = []
     for start in track(
         range(0, len(x), batch), operation, transient=True, disable=len(x) < 4 * batch
     ):
         rows = slice(start, start + batch)
-        parts.append(run(found, {"seed": seeds[rows], "x": as_events(x[rows])}, params))
+        parts.append(run(served, {"seed": seeds[rows], "x": as_events(x[rows])}, params))
     return concat(parts)
 
 
@@ -52,7 +55,7 @@ def scores(model: Servable, name: str, x: np.ndarray, reference: Reference = 0.0
 def all_scores(
     model: Servable, references: Mapping[str, Reference], x: np.ndarray
 ) -> dict[str, Tensor]:
-    """The same of several, by name."""
+    """Several OOD scores by name, higher = stranger. Shapes: (N, ...) -> (N,) each."""
     rows = _rows(model, references, x)
     return {
         name: SCORES[name].compute(rows[SCORES[name].operation], reference)
@@ -67,8 +70,8 @@ def calibrate(
     images and later ones are scored by the same fixed rule."""
     rows = _rows(model, names, validation.x)
     references = {name: SCORES[name].fitted(rows[SCORES[name].operation]) for name in names}
-    found = all_scores(model, references, calibration.x)
-    return {name: Calibration.fit(found[name], references[name]) for name in names}
+    held_out = all_scores(model, references, calibration.x)
+    return {name: Calibration.fit(held_out[name], references[name]) for name in names}
 
 
 def _rows(model: Servable, names: Iterable[str], x: np.ndarray) -> dict[str, Rows]:

@@ -50,15 +50,15 @@ def feature_fids(
         return {}
     test = features(classifier, splits["test"].x)
     floor = frechet_distance(features(classifier, splits["train"].x[:num]), test)
-    found = {f"feature_fid_train_{num}": floor}
+    figures = {f"feature_fid_train_{num}": floor}
     label = torch.from_numpy(np.resize(splits["test"].y, num))
     operation = model.operations()["sample"]
     with fastest(model, operation):
         for name, changes in compared_params.items():
             params = params_of(operation, changes)
             x = samples(model, params, label, folder / f"{name}.npz", name)
-            found[f"feature_fid_{name}_{num}"] = frechet_distance(features(classifier, x), test)
-    return found
+            figures[f"feature_fid_{name}_{num}"] = frechet_distance(features(classifier, x), test)
+    return figures
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -119,7 +119,7 @@ def samples(
 
 
 def _fingerprint(model: GenerativeModel, params: Any) -> str:
-    """Of what decides a sample beside its seed and its label."""
+    """Digest of what decides a sample beside its seed and its label."""
     digest = hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode())
     for name, weight in model.state_dict().items():
         digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())

@@ -31,7 +31,7 @@ def figures(model: LatentModel, test: Split) -> dict[str, float]:
     x = test.x[:_FEW]
     few = f"first_{len(x)}"
     statistics = _statistics(model, x)
-    found = {
+    figures = {
         "num_latents": float(model.num_latents),
         "active_units": float((_spread(model, statistics) > _ACTIVE).sum()),
         **{
@@ -39,12 +39,12 @@ def figures(model: LatentModel, test: Split) -> dict[str, float]:
         },
     }
     if model.operations()["decode"].num_steps(model.operations()["decode"].default_params) > 1:
-        return found
+        return figures
     params = type(model.operations()["log_likelihood"].default_params)(num_samples=_MANY)
     log_prob = columns_at(model, "log_likelihood", x, params, batch=50)["log_prob"].double()
     name = f"test_log_likelihood_bound_nats_{_MANY}_latents_{few}"
     error = float(log_prob.std()) / len(x) ** 0.5
-    return {**found, name: float(log_prob.mean()), f"{name}_standard_error": error}
+    return {**figures, name: float(log_prob.mean()), f"{name}_standard_error": error}
 
 
 @torch.no_grad()
@@ -88,18 +88,18 @@ def pictures(model: GenerativeModel, test: Split) -> dict[str, Tensor]:
     pairs = [
         part for both in zip(x.split(_COLUMNS), back.split(_COLUMNS), strict=True) for part in both
     ]
-    found = {"report/reconstructions.png": torch.cat(pairs)}
+    pictures = {"report/reconstructions.png": torch.cat(pairs)}
     if "decode" not in operations:
-        return found
+        return pictures
     if model.latent_shape == (2,):
         place = (torch.arange(_COLUMNS) + 0.5) / _COLUMNS
         z = torch.cartesian_prod(*[torch.special.ndtri(place)] * 2)
-        return {**found, "report/plane.png": _result(model, "decode", "x", z=z)}
+        return {**pictures, "report/plane.png": _result(model, "decode", "x", z=z)}
     ends = _result(model, "encode", "z", x=x[:_COLUMNS])
     share = torch.linspace(0, 1, _COLUMNS).view(1, -1, *(1 for _ in ends.shape[1:]))
     start, end = ends[0::2, None], ends[1::2, None]
     z = (start + share * (end - start)).flatten(0, 1)
-    return {**found, "report/walks.png": _result(model, "decode", "x", z=z)}
+    return {**pictures, "report/walks.png": _result(model, "decode", "x", z=z)}
 
 
 def _result(model: GenerativeModel, name: str, column: str, **inputs: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def _result(model: GenerativeModel, name: str, column: str, **inputs: Tensor) ->
     operation: Any = model.operations()[name]
     seed = row_seeds(0, len(next(iter(inputs.values()))))
     with torch.no_grad():
-        found = run(operation, {"seed": seed, **inputs}, operation.default_params)
-    return found[column]
+        rows = run(operation, {"seed": seed, **inputs}, operation.default_params)
+    return rows[column]
 
 
 def usage(model: LatentModel, test: Split) -> dict[str, bytes]:

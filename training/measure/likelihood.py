@@ -39,16 +39,16 @@ def likelihood(
         return _figures(model, test.x[:_FEW], examples[-1], "")
     x = test.x[:num_rated]
     first = f"_first_{len(x)}" if len(x) < len(test) else ""
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name, changes in (rated_params or {"": {}}).items():
         suffix = (f"_{name}" if name else "") + first
-        found |= _figures(model, x, params_of(operation, changes), suffix)
+        figures |= _figures(model, x, params_of(operation, changes), suffix)
     if model.likelihood is Likelihood.BOUND and not rated_params:
         many = type(operation.default_params)(num_samples=64)
-        found |= _figures(model, x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(x))}")
+        figures |= _figures(model, x[:_FEW], many, f"_64_noises_first_{min(_FEW, len(x))}")
     if model.grid is not None:
-        found["independent_values_nats"] = independent(train, test, model.grid)
-    return found
+        figures["independent_values_nats"] = independent(train, test, model.grid)
+    return figures
 
 
 def _figures(
@@ -57,14 +57,14 @@ def _figures(
     kind = model.operations()["log_likelihood"].kind(params)
     log_prob = columns_at(model, "log_likelihood", x, params)["log_prob"].double()
     mean, error = float(log_prob.mean()), float(log_prob.std()) / math.sqrt(len(x))
-    found = {
+    figures = {
         f"test_log_likelihood_{kind}_nats{suffix}": mean,
         f"test_log_likelihood_{kind}_nats{suffix}_standard_error": error,
     }
     if len(model.event_shape) == 3 or model.grid:
         bits = -mean / (model.num_dims * math.log(2))
-        found[f"test_bits_per_dim_{kind}{suffix}"] = bits
-    return found
+        figures[f"test_bits_per_dim_{kind}{suffix}"] = bits
+    return figures
 
 
 def independent(train: Split, test: Split, grid: Grid) -> float:

@@ -37,15 +37,15 @@ def divergences(model: GenerativeModel, data: Dataset) -> dict[str, float]:
     gap = log_q - target.log_prob(torch.from_numpy(x).double())
     grid = target.grid(_SIDE)
     log_p = target.log_prob(grid) - log_z
-    found = _log_prob(model, grid.float().numpy())
+    log_q_on_grid = _log_prob(model, grid.float().numpy())
     area = math.exp(target.log_cell(_SIDE))
     return {
         "target_log_z_nats": log_z,
         "reverse_kl_up_to_log_z_nats": float(gap.mean()),
         "reverse_kl_nats": float(gap.mean()) + log_z,
         "reverse_kl_nats_standard_error": float(gap.std()) / math.sqrt(_DRAWN),
-        "forward_kl_nats": float((log_p.exp() * (log_p - found)).sum()) * area,
-        "mass_in_the_box": float(found.exp().sum()) * area,
+        "forward_kl_nats": float((log_p.exp() * (log_p - log_q_on_grid)).sum()) * area,
+        "mass_in_the_box": float(log_q_on_grid.exp().sum()) * area,
     }
 
 
@@ -81,8 +81,8 @@ def picture(model: GenerativeModel, data: Dataset) -> Figure:
 def _log_prob(model: GenerativeModel, x: np.ndarray) -> Tensor:
     """As it is served. Shapes: (N, 2) -> float64 (N,), nats."""
     params = model.operations()["log_likelihood"].default_params
-    found = columns_at(model, "log_likelihood", x, params, batch=_LARGE)
-    return found["log_prob"].double()
+    rows = columns_at(model, "log_likelihood", x, params, batch=_LARGE)
+    return rows["log_prob"].double()
 
 
 @torch.no_grad()

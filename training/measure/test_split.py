@@ -64,13 +64,13 @@ def scored(
         other: all_scores(model, references, split.x) for other, split in panel.others.items()
     }
     return {
-        name: Scored(own[name], {other: found[name] for other, found in others.items()})
+        name: Scored(own[name], {other: scores[name] for other, scores in others.items()})
         for name in references
     }
 
 
 def screening(
-    calibrations: dict[str, Calibration], found: dict[str, Scored], panel: Panel
+    calibrations: dict[str, Calibration], scores: dict[str, Scored], panel: Panel
 ) -> dict[str, float]:
     """False alarms on the test split, and how well each score ranks other data sets above it.
 
@@ -78,10 +78,10 @@ def screening(
     """
     figures: dict[str, float] = {}
     for name, calibration in calibrations.items():
-        own = found[name].own
+        own = scores[name].own
         flagged = (calibration.p_value(own) <= ALPHA).double().mean()
         figures[f"test_false_alarm_rate_{name}_at_alpha_{ALPHA}"] = float(flagged)
-        for other, strange in found[name].others.items():
+        for other, strange in scores[name].others.items():
             caught = (calibration.p_value(strange) <= ALPHA).double().mean()
             figures[f"auroc_{name}_vs_{other}"] = _auroc(own, strange)
             figures[f"flagged_{name}_{other}_at_alpha_{ALPHA}"] = float(caught)

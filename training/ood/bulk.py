@@ -51,16 +51,16 @@ def screen_files(
     Adjusted p-values are those of Benjamini and Hochberg over all files that could be read.
     """
     scorer.calibration.threshold(alpha)
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     for start in range(0, len(files), batch):
         part = files[start : start + batch]
-        found += _batch(scorer, folder, part, alpha)
+        verdicts += _batch(scorer, folder, part, alpha)
         advance(len(part))
-    read = [i for i, verdict in enumerate(found) if not verdict.error]
-    p_values = torch.tensor([found[i].p_value for i in read], dtype=torch.float64)
+    read = [i for i, verdict in enumerate(verdicts) if not verdict.error]
+    p_values = torch.tensor([verdicts[i].p_value for i in read], dtype=torch.float64)
     for i, adjusted in zip(read, benjamini_hochberg(p_values).tolist(), strict=True):
-        found[i] = replace(found[i], adjusted_p_value=adjusted)
-    return found
+        verdicts[i] = replace(verdicts[i], adjusted_p_value=adjusted)
+    return verdicts
 
 
 def write_csv(verdicts: list[Verdict], path: Path) -> None:
@@ -91,5 +91,5 @@ def _batch(scorer: Scorer, folder: Path, files: list[Path], alpha: float) -> Ite
 def _scored(scorer: Scorer, images: list[np.ndarray]) -> list[tuple[float, float]]:
     if not images:
         return []
-    found = scorer(np.stack(images))
-    return list(zip(found.default.tolist(), found.p_value.tolist(), strict=True))
+    scored = scorer(np.stack(images))
+    return list(zip(scored.default.tolist(), scored.p_value.tolist(), strict=True))

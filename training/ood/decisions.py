@@ -38,15 +38,15 @@ class Decisions:
 
     num: int
     wrong_and_certain_before: float
-    """Of all images: the softmax is at least CERTAIN and the answer is wrong."""
+    """Share of all images whose softmax is at least CERTAIN and whose answer is wrong."""
     wrong_and_certain_after: float
-    """The same, and the screen accepts."""
+    """Share of those that the screen accepts, too."""
     right_and_certain_before: float
     right_and_certain_after: float
     aurc_softmax: float
     """Area under the risk-coverage curve, images accepted by falling softmax; less is better."""
     aurc_screened: float
-    """The same with those that the screen finds strange at the very end."""
+    """Area under that curve with images that the screen finds strange at the very end."""
 
 
 def decide(answers: Answers, alpha: float) -> Decisions:
@@ -68,8 +68,8 @@ def decide(answers: Answers, alpha: float) -> Decisions:
 
 def trust(answers: Answers, alpha: float) -> np.ndarray:
     """What answers are ordered by: confidence, those with p_value <= alpha behind all others."""
-    found: np.ndarray = answers.confidence - (answers.p_value <= alpha)
-    return found
+    confidence: np.ndarray = answers.confidence - (answers.p_value <= alpha)
+    return confidence
 
 
 def risk_by_coverage(trusted: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -81,5 +81,5 @@ def risk_by_coverage(trusted: np.ndarray, right: np.ndarray) -> np.ndarray:
     wrong = np.bincount(place, weights=~right, minlength=len(values))
     # Within a tie any order is as likely: the expected number of wrong answers rises evenly.
     expected = np.cumsum(np.repeat(wrong / count, count))
-    found: np.ndarray = expected / np.arange(1, len(right) + 1)
-    return found
+    risk: np.ndarray = expected / np.arange(1, len(right) + 1)
+    return risk

@@ -68,8 +68,8 @@ def evaluate(
                 decisions[one.name] = decide(mixed, ALPHAS[0])
         rows.append(Row(one.name, one.part, one.about, len(x), _rates(strange.p_value), caught))
         shown[one.name] = Shown(strange.default, x[:_SHOWN])
-    found = _evaluation(scorer, data, own, scored, rows, unavailable, command)
-    return replace(found, decisions=decisions), shown
+    evaluation = _evaluation(scorer, data, own, scored, rows, unavailable, command)
+    return replace(evaluation, decisions=decisions), shown
 
 
 def _asked(sets: Sequence[ImageSet], folders: Mapping[str, Path]) -> dict[str, np.ndarray]:

@@ -77,11 +77,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """The same screen, its parts trained anew with another seed."""
+    """Figures of a screen whose parts were trained anew with another seed."""
 
     version: str
     num_images: int
-    """Of the own test split."""
+    """Images of the own test split that were screened."""
     false_alarms: Mapping[str, float]  # by alpha
     auroc: Mapping[str, float]  # by set, as the others
     flagged: Mapping[str, float]  # at the first alpha
@@ -116,7 +116,7 @@ class Evaluation:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""
     other_seeds: tuple[SeedResult, ...] = ()
-    """The same screen, trained with these."""
+    """Figures of the screen when its parts are trained with these."""
 
     def of_part(self, *parts: Part) -> list[Row]:
         """Rows of some parts of the panel, in order."""
@@ -125,5 +125,5 @@ class Evaluation:
     @property
     def worst(self) -> Row | None:
         """The set that is told worst from the own one."""
-        found = [row for row in self.rows if row.caught]
-        return min(found, key=lambda row: row.caught.auroc if row.caught else 1, default=None)
+        measured = [row for row in self.rows if row.caught]
+        return min(measured, key=lambda row: row.caught.auroc if row.caught else 1, default=None)

@@ -20,18 +20,18 @@ _COLUMNS = 4
 _LEAST_RATE = 1e-3
 
 
-def pictures(found: Evaluation, shown: Mapping[str, Shown]) -> dict[str, bytes]:
+def pictures(evaluation: Evaluation, shown: Mapping[str, Shown]) -> dict[str, bytes]:
     """PNG files by name."""
     return {
-        "ood_sets.png": _sets(found, shown),
-        "ood_histograms.png": _histograms(found, shown),
-        "ood_roc.png": _curves(found, shown),
+        "ood_sets.png": _sets(evaluation, shown),
+        "ood_histograms.png": _histograms(evaluation, shown),
+        "ood_roc.png": _curves(evaluation, shown),
     }
 
 
-def _sets(found: Evaluation, shown: Mapping[str, Shown]) -> bytes:
+def _sets(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     """The first images of every set, as the model gets them, a row each."""
-    names = [found.dataset, *(row.name for row in found.rows)]
+    names = [evaluation.dataset, *(row.name for row in evaluation.rows)]
     figure, axes = plt.subplots(len(names), figsize=(7, 0.62 * len(names)), squeeze=False)
     for axis, name in zip(axes[:, 0], names, strict=True):
         x = shown[name].images.transpose(0, 2, 3, 1)
@@ -52,14 +52,14 @@ def _strip(x: np.ndarray, num: int = 10) -> np.ndarray:
     return canvas
 
 
-def _histograms(found: Evaluation, shown: Mapping[str, Shown]) -> bytes:
+def _histograms(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     """Scores of each set before those of the own test split; one axis for all."""
-    own = _finite(shown[found.dataset].scores)
+    own = _finite(shown[evaluation.dataset].scores)
     # Strangers may lie so far out that nothing else could be seen: the end bins hold the rest.
     bottom, top = np.quantile(own, (0.002, 0.998))
     low, high = bottom - 0.7 * (top - bottom), top + 1.5 * (top - bottom)
-    figure, axes = _panels(len(found.rows), 2.0)
-    for axis, row in zip(axes, found.rows, strict=False):
+    figure, axes = _panels(len(evaluation.rows), 2.0)
+    for axis, row in zip(axes, evaluation.rows, strict=False):
         for values, colour in ((own, _OWN), (_finite(shown[row.name].scores), _STRANGE)):
             weights = np.full(len(values), 1 / len(values))
             limits = float(low), float(high)
@@ -72,15 +72,17 @@ def _histograms(found: Evaluation, shown: Mapping[str, Shown]) -> bytes:
                 color=colour,
             )
         for alpha, line in zip(ALPHAS, ("--", ":"), strict=True):
-            axis.axvline(found.thresholds[str(alpha)], color="black", linestyle=line, linewidth=1)
+            axis.axvline(
+                evaluation.thresholds[str(alpha)], color="black", linestyle=line, linewidth=1
+            )
         axis.set_title(row.name, fontsize=9, loc="left")
         axis.set_yticks([])
         axis.set_xlim(low, high)
         axis.tick_params(labelsize=7)
     figure.suptitle(
-        f"{found.default_score} ({found.unit}), higher = stranger\n"
-        f"grey: {found.dataset}, test split; red: the set; thresholds of p <= 0.05 (dashed) and "
-        "0.01 (dotted);\nthe end bins hold what lies beyond",
+        f"{evaluation.default_score} ({evaluation.unit}), higher = stranger\n"
+        f"grey: {evaluation.dataset}, test split; red: the set; thresholds of p <= 0.05 (dashed) "
+        "and 0.01 (dotted);\nthe end bins hold what lies beyond",
         fontsize=9,
         ha="left",
         x=0.02,
@@ -89,15 +91,15 @@ def _histograms(found: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     return _png(figure)
 
 
-def _curves(found: Evaluation, shown: Mapping[str, Shown]) -> bytes:
+def _curves(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     """Share caught against share of own images flagged, on a logarithmic axis."""
-    own = _finite(shown[found.dataset].scores)
-    rows = [row for row in found.rows if row.caught]
+    own = _finite(shown[evaluation.dataset].scores)
+    rows = [row for row in evaluation.rows if row.caught]
     figure, axes = _panels(len(rows), 2.1)
     for axis, row in zip(axes, rows, strict=False):
         _curve(axis, row, own, _finite(shown[row.name].scores))
     figure.suptitle(
-        f"share of the set that is caught (up) at a share of {found.dataset} flagged (right, "
+        f"share of the set that is caught (up) at a share of {evaluation.dataset} flagged (right, "
         "logarithmic)\ngrey: chance; vertical lines: 0.05 (dashed) and 0.01 (dotted)",
         fontsize=9,
         ha="left",

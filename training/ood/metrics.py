@@ -26,14 +26,14 @@ def auroc_interval(
     """95 % percentile bootstrap interval of `auroc`: own and strange images are drawn anew."""
     _, place = np.unique(_ranks(own, strange), return_inverse=True)
     random, size = np.random.RandomState(seed), int(place.max()) + 1
-    found = []
+    aurocs = []
     for start in range(0, num, _CHUNK):
         many = min(_CHUNK, num - start)
         own_at = _counts(place[: len(own)], many, size, random)
         strange_at = _counts(place[len(own) :], many, size, random)
         below = own_at.cumsum(1) - own_at / 2
-        found.append((strange_at * below).sum(1) / (len(own) * len(strange)))
-    low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
+        aurocs.append((strange_at * below).sum(1) / (len(own) * len(strange)))
+    low, high = np.quantile(np.concatenate(aurocs), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -45,14 +45,16 @@ def _counts(place: np.ndarray, many: int, size: int, random: np.random.RandomSta
 
 
 def standard_error(own: np.ndarray, strange: np.ndarray) -> float:
-    """Of `auroc`, from the structural components of DeLong et al. (1988)."""
+    """Standard error of `auroc`, from the structural components of DeLong et al. (1988)."""
     return _error(_components(own, strange))
 
 
 def standard_error_of_difference(
     own: tuple[np.ndarray, np.ndarray], strange: tuple[np.ndarray, np.ndarray]
 ) -> float:
-    """Of AUROC(first score) - AUROC(second score) on the same images (DeLong et al. 1988).
+    """Standard error of AUROC(first score) - AUROC(second score) on the same images.
+
+    DeLong et al. 1988.
 
     Shapes: own 2 x (N,), strange 2 x (M,).
     """

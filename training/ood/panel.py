@@ -136,7 +136,7 @@ def _probe(probe: Probe, own: Split, form: Preprocessing) -> ImageSet:
 
 def _others(own: str, form: Preprocessing, limit: int) -> list[ImageSet]:
     """Other named sets, their ink as dark or bright as the model's images have it."""
-    found = []
+    sets = []
     for name, ground in _GROUND.items():
         if name == own:
             continue
@@ -147,20 +147,18 @@ def _others(own: str, form: Preprocessing, limit: int) -> list[ImageSet]:
         how = "photographs" if ground is None else how
         about = f"test split of {name}, {how}, {_size(form)}"
         fetched = partial(_named, name, form, limit, turned)
-        found.append(ImageSet(name, "held-out", about, fetched))
+        sets.append(ImageSet(name, "held-out", about, fetched))
         if name in _TURNED:
             about = f"test split of {name}, against the model's polarity"
             opposite = partial(_named, name, form, limit, not turned)
-            found.append(ImageSet(f"{name}-inverted", "held-out", about, opposite))
+            sets.append(ImageSet(f"{name}-inverted", "held-out", about, opposite))
         if name in _DIMMED and _first(_DIMMED, own) == name:
             about = f"{name} as above, half as far from the background"
-            found.append(
-                ImageSet(f"{name}-dimmed", "held-out", about, partial(_dim, fetched, form))
-            )
+            sets.append(ImageSet(f"{name}-dimmed", "held-out", about, partial(_dim, fetched, form)))
         if name in _TINTED and form.channels == 3:
             about = f"{name} as above, in one random colour an image"
-            found.append(ImageSet(f"{name}-tinted", "held-out", about, partial(_tint, fetched)))
-    return found
+            sets.append(ImageSet(f"{name}-tinted", "held-out", about, partial(_tint, fetched)))
+    return sets
 
 
 def _first(names: tuple[str, ...], own: str) -> str:

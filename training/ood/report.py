@@ -14,7 +14,7 @@ PICTURES = {
     "ood_histograms.png": "Scores.",
     "ood_roc.png": "ROC curves.",
 }
-"""Of a report, by name: what they show."""
+"""Captions of a report's pictures, by file name."""
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
 div { margin: 1rem 0; overflow-x: auto; }
@@ -35,28 +35,29 @@ code { overflow-wrap: anywhere; }
 """
 
 
-def files(found: Evaluation, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+def files(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
     """The report's files by name."""
     return {
-        "ood.md": _markdown(found, pictures).encode(),
-        "ood.html": _html(found, pictures).encode(),
-        "ood.json": (json.dumps(asdict(found), indent=1) + "\n").encode(),
+        "ood.md": _markdown(evaluation, pictures).encode(),
+        "ood.html": _html(evaluation, pictures).encode(),
+        "ood.json": (json.dumps(asdict(evaluation), indent=1) + "\n").encode(),
         **pictures,
     }
 
 
-def _head(found: Evaluation) -> tuple[str, str]:
+def _head(evaluation: Evaluation) -> tuple[str, str]:
     return (
-        f"Out-of-distribution report of {found.bundle}",
-        f"Bundle {found.bundle}@{found.version}, score {found.default_score} ({found.unit}), "
-        f"in-distribution data {found.dataset}, made on {found.date} by:",
+        f"Out-of-distribution report of {evaluation.bundle}",
+        f"Bundle {evaluation.bundle}@{evaluation.version}, score {evaluation.default_score} "
+        f"({evaluation.unit}), "
+        f"in-distribution data {evaluation.dataset}, made on {evaluation.date} by:",
     )
 
 
-def _markdown(found: Evaluation, pictures: Mapping[str, bytes]) -> str:
-    title, about = _head(found)
-    lines = [f"# {title}", "", about, "", f"    {found.command}", ""]
-    for heading, paragraphs, head, body in sections(found):
+def _markdown(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
+    title, about = _head(evaluation)
+    lines = [f"# {title}", "", about, "", f"    {evaluation.command}", ""]
+    for heading, paragraphs, head, body in sections(evaluation):
         lines += [f"## {heading}", ""]
         lines += [text for paragraph in paragraphs for text in (paragraph, "")]
         if body:
@@ -70,15 +71,15 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _html(found: Evaluation, pictures: Mapping[str, bytes]) -> str:
-    title, about = map(html.escape, _head(found))
+def _html(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
+    title, about = map(html.escape, _head(evaluation))
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
-        f"<p>{about}</p>\n<p><code>{html.escape(found.command)}</code></p>",
+        f"<p>{about}</p>\n<p><code>{html.escape(evaluation.command)}</code></p>",
     ]
-    for heading, paragraphs, head, body in sections(found):
+    for heading, paragraphs, head, body in sections(evaluation):
         parts.append(f"<h2>{html.escape(heading)}</h2>")
         parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
         if body:

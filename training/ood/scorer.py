@@ -13,7 +13,6 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES, check_known
-from models.core.screen.model import Screen
 from training.data.readers import DataError
 from training.data.splits import as_events
 
@@ -55,10 +54,9 @@ class Scorer:
 
     @property
     def other_names(self) -> tuple[str, ...]:
-        """Of the scores beside the default one: each once, in a fixed order."""
-        if not isinstance(self.model, Screen):
+        """Names of the scores beside the default one: each once, in a fixed order."""
+        if not (names := self.model.score_names):
             return tuple(self._more)
-        names = self.model.score_names
         return tuple(
             name if names.count(name) == 1 else f"{name}_{names[: i + 1].count(name)}"
             for i, name in enumerate(names)
@@ -95,7 +93,7 @@ class Scorer:
         ran: dict[str, Rows] = {}
         default = self._default(x, ran)
         others = [self._score(name, x, ran) for name in self._more]
-        if isinstance(self.model, Screen):
+        if self.model.score_names:
             others = list(self._rows(SCORES[self.name].operation, x, ran)["scores"].unbind(1))
         return Scored(
             default.numpy(),
@@ -133,5 +131,5 @@ class Scorer:
 
 
 def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    found = [part for part in parts if part is not None]
-    return np.concatenate(found) if found else None
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given else None

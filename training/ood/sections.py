@@ -15,10 +15,10 @@ _MANY = 10_000
 """Images of a set from which on the fourth digit of an AUROC says something."""
 
 
-def guarantee(found: Evaluation, alpha: float = ALPHAS[0]) -> str:
+def guarantee(evaluation: Evaluation, alpha: float = ALPHAS[0]) -> str:
     """What is promised, and what was seen, at one alpha."""
-    seen, bound = found.false_alarms[str(alpha)], found.rate_bounds[str(alpha)]
-    held_out = found.calibration_source.endswith(f" held-out images of {found.dataset}")
+    seen, bound = evaluation.false_alarms[str(alpha)], evaluation.rate_bounds[str(alpha)]
+    held_out = evaluation.calibration_source.endswith(f" held-out images of {evaluation.dataset}")
     apart = ", disjoint from calibration" if held_out else ""
     above = ""
     if seen.low > bound:
@@ -28,33 +28,36 @@ def guarantee(found: Evaluation, alpha: float = ALPHAS[0]) -> str:
     elif seen.low > alpha:
         above = f"That is more than {alpha}, as one calibration set may have it. "
     return (
-        f"With n = {found.num_calibration:,} calibration images ({found.calibration_source}), an "
-        f"image from the same source is flagged at alpha = {alpha} with probability at most "
-        f"{alpha} on average over calibration draws; for this calibration set the rate is below "
-        f"{bound:.4f} with 95 % confidence. On the test split of {found.dataset} ({seen.num:,} "
-        f"images{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). {above}"
+        f"With n = {evaluation.num_calibration:,} calibration images "
+        f"({evaluation.calibration_source}), an image from the same source is flagged at "
+        f"alpha = {alpha} with probability at most {alpha} on average over "
+        "calibration draws; for this calibration set the rate is below "
+        f"{bound:.4f} with 95 % confidence. On the test split of {evaluation.dataset} "
+        f"({seen.num:,} images{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). {above}"
         "This holds only while inputs come from that source. It does not bound the share of "
         "out-of-distribution images that are missed; the table has measured shares."
     )
 
 
-def sections(found: Evaluation) -> list[Section]:
+def sections(evaluation: Evaluation) -> list[Section]:
     """All parts of the report, in order."""
-    error = 2 * found.auroc_test_against_calibration_standard_error
-    near = abs(found.auroc_test_against_calibration - 0.5) <= error
-    worst = found.worst
+    error = 2 * evaluation.auroc_test_against_calibration_standard_error
+    near = abs(evaluation.auroc_test_against_calibration - 0.5) <= error
+    worst = evaluation.worst
     return [
         (
             "What is promised",
             [
-                *(guarantee(found, alpha) for alpha in ALPHAS),
+                *(guarantee(evaluation, alpha) for alpha in ALPHAS),
                 f"The test split against the calibration images has AUROC "
-                f"{found.auroc_test_against_calibration:.4f} +- {error:.4f} (2 standard errors): "
+                f"{evaluation.auroc_test_against_calibration:.4f} +- {error:.4f} "
+                "(2 standard errors): "
                 + ("it sees no difference, as it should." if near else "they are NOT alike."),
-                f"One image alone takes {found.latency_p50_ms_at_batch_1:.1f} ms (median), "
-                f"{found.latency_p95_ms_at_batch_1:.1f} ms (95th percentile) without decoding, on "
-                "one thread of a machine that may have had other work: a noisy figure. Of the "
-                f"processor it takes {found.processor_p50_ms_at_batch_1:.1f} ms (median).",
+                f"One image alone takes {evaluation.latency_p50_ms_at_batch_1:.1f} ms (median), "
+                f"{evaluation.latency_p95_ms_at_batch_1:.1f} ms (95th percentile) without "
+                "decoding, on one thread of a machine that may have had other work: a noisy "
+                "figure. Of the processor it takes "
+                f"{evaluation.processor_p50_ms_at_batch_1:.1f} ms (median).",
             ],
             (),
             [],
@@ -70,33 +73,33 @@ def sections(found: Evaluation) -> list[Section]:
                     if worst and worst.caught
                     else []
                 ),
-                *(f"Not to be had: {name}: {why}" for name, why in found.unavailable.items()),
+                *(f"Not to be had: {name}: {why}" for name, why in evaluation.unavailable.items()),
             ],
             (
                 *("set", "images", "AUROC, 95 % bootstrap", "best trivial score", "gain, +- 2 SE"),
                 *("caught at p <= 0.05", "caught at p <= 0.01", "ID flagged at 95 % OOD caught"),
                 *("OOD missed at 5 % ID flagged", "AUPR out, 1:1", "AUPR in, 1:1"),
             ),
-            [_caught(row) for row in found.of_part("development", "held-out")],
+            [_caught(row) for row in evaluation.of_part("development", "held-out")],
         ),
         (
             "Which score catches what",
             ["AUROC of every score alone, and of scores that need no model:"],
-            ("set", *_scores(found), *TRIVIAL),
-            [_by_score(row) for row in found.of_part("development", "held-out")],
+            ("set", *_scores(evaluation), *TRIVIAL),
+            [_by_score(row) for row in evaluation.of_part("development", "held-out")],
         ),
-        *_seeds(found),
-        *_decisions(found),
+        *_seeds(evaluation),
+        *_decisions(evaluation),
         (
             "False alarms by class",
             [
-                f"On {found.dataset}, test split: share flagged, with its exact 95 % interval "
+                f"On {evaluation.dataset}, test split: share flagged, with its exact 95 % interval "
                 "(Clopper and Pearson 1934). The promise is about all classes together."
             ],
             ("class", "images", "at p <= 0.05", "at p <= 0.01"),
             [
                 [name, f"{rates[str(ALPHAS[0])].num:,}", *(_share(rates[str(a)]) for a in ALPHAS)]
-                for name, rates in found.false_alarms_by_class.items()
+                for name, rates in evaluation.false_alarms_by_class.items()
             ],
         ),
         (
@@ -105,14 +108,14 @@ def sections(found: Evaluation) -> list[Section]:
             ("own test images", "images", "flagged at p <= 0.05", "flagged at p <= 0.01"),
             [
                 [row.name, f"{row.num_images:,}", *(_share(row.flagged[str(a)]) for a in ALPHAS)]
-                for row in found.of_part("benign")
+                for row in evaluation.of_part("benign")
             ],
         ),
         (
             "The sets",
             [],
             ("set", "part", "how it was had"),
-            [[row.name, row.part, row.about] for row in found.rows],
+            [[row.name, row.part, row.about] for row in evaluation.rows],
         ),
         (
             "The trivial scores",
@@ -123,11 +126,11 @@ def sections(found: Evaluation) -> list[Section]:
     ]
 
 
-def _seeds(found: Evaluation) -> list[Section]:
+def _seeds(evaluation: Evaluation) -> list[Section]:
     """How much another training seed changes; nothing where there was one."""
-    if not found.other_seeds:
+    if not evaluation.other_seeds:
         return []
-    all_of = spread(found)
+    all_of = spread(evaluation)
     about = (
         f"Mean, lowest and highest of {len(all_of)} screens that differ in the seed their parts "
         "were trained with: "
@@ -157,9 +160,9 @@ def _range(values: Sequence[float]) -> str:
     return f"{mean:.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
-def _decisions(found: Evaluation) -> list[Section]:
+def _decisions(evaluation: Evaluation) -> list[Section]:
     """What the screen is worth to the classifier; nothing where no class is said."""
-    if not found.decisions:
+    if not evaluation.decisions:
         return []
     about = (
         f"Of mixtures of as many own test images as others: the share of all at which the softmax "
@@ -184,7 +187,7 @@ def _decisions(found: Evaluation) -> list[Section]:
                 )
             ),
         ]
-        for name, d in found.decisions.items()
+        for name, d in evaluation.decisions.items()
     ]
     return [("Sure and wrong", [about], head, body)]
 
@@ -216,8 +219,8 @@ def _by_score(row: Row) -> list[str]:
     return [row.name, *(f"{auroc:.3f}" for auroc in each.values())]
 
 
-def _scores(found: Evaluation) -> tuple[str, ...]:
-    caught = next((row.caught for row in found.rows if row.caught), None)
+def _scores(evaluation: Evaluation) -> tuple[str, ...]:
+    caught = next((row.caught for row in evaluation.rows if row.caught), None)
     return tuple(caught.auroc_by_score) if caught else ()
 
 

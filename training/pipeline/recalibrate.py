@@ -68,14 +68,14 @@ def recalibrate(
     first, second = x[: len(x) // 2], x[len(x) // 2 :]
     advance("scoring", len(x))
     if bundle.kind == "screen":
-        found = recalibrated(bundle, first, second)
+        calibrated = recalibrated(bundle, first, second)
     else:
         names = tuple(bundle.calibrations)
         calibrations = calibrate(served(bundle), names, _unlabelled(second), _unlabelled(first))
-        found = replace(bundle, calibrations=calibrations)
+        calibrated = replace(bundle, calibrations=calibrations)
     title = folder.resolve().name
     return replace(
-        found,
+        calibrated,
         name=new_name(bundle, folder, name),
         calibration_source=f"{len(second):,} images of the folder {title}",
         metrics={},

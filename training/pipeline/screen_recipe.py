@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.core.screen.config import Component
-from training.fit.recipe import SCREENS as PREFIX
-from training.fit.recipe import Recipe, recipe
+from training.fit.recipe import SCREENS, Recipe, recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,7 @@ class ScreenRecipe:
     screens: tuple[str, ...] = ()
     """Bundles whose classifications the screen is for."""
     seed: int = 0
-    """Of the parts that are trained for the screen."""
+    """Seed of the parts that are trained for the screen."""
 
     @property
     def base(self) -> Recipe:
@@ -33,8 +32,8 @@ class ScreenRecipe:
 def screen_recipes() -> tuple[str, ...]:
     """Names of all screens, as the command takes them."""
     folder = Path(__file__).parents[1] / "recipes"
-    stems = sorted(p.stem.removeprefix(PREFIX) for p in folder.glob(f"{PREFIX}*.py"))
-    return tuple(f"{PREFIX}{stem.replace('_', '-')}" for stem in stems)
+    stems = sorted(p.stem.removeprefix(SCREENS) for p in folder.glob(f"{SCREENS}*.py"))
+    return tuple(f"{SCREENS}{stem.replace('_', '-')}" for stem in stems)
 
 
 def screen_recipe(name: str) -> ScreenRecipe:
@@ -42,5 +41,5 @@ def screen_recipe(name: str) -> ScreenRecipe:
     if name not in screen_recipes():
         raise ValueError(f"unknown screen {name!r}: accepted are {', '.join(screen_recipes())}")
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
-    found: ScreenRecipe = module.RECIPE
-    return found
+    shipped: ScreenRecipe = module.RECIPE
+    return shipped

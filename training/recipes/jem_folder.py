@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from training.recipes.jem_fashion_mnist import RECIPE as FASHION
+from training.recipes import jem_fashion_mnist
+
+_FASHION = jem_fashion_mnist.RECIPE
 
 RECIPE = replace(
-    FASHION,
+    _FASHION,
     dataset="your-folder",
-    config=replace(FASHION.config, num_chains=64, start_rank=6),
+    config=replace(_FASHION.config, num_chains=64, start_rank=6),
     ood_sets={},
 )

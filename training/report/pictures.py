@@ -28,9 +28,9 @@ matplotlib.use("Agg")
 _SHOWN = 2000  # events of a set in a histogram
 
 
-def histogram(name: str, calibration: Calibration, found: Scored, own: str) -> bytes:
+def histogram(name: str, calibration: Calibration, scored: Scored, own: str) -> bytes:
     """Scores of the test split and of the other sets, with the threshold at ALPHA; a PNG."""
-    sets = {f"{own} (test)": found.own, **found.others}
+    sets = {f"{own} (test)": scored.own, **scored.others}
     values = {title: scores[:_SHOWN].numpy() for title, scores in sets.items()}
     # Strangers may lie so far out that nothing else could be seen: the end bins hold the rest.
     bottom, top = np.quantile(next(iter(values.values())), (0.002, 0.998))
@@ -57,13 +57,13 @@ def samples(model: GenerativeModel, data: Dataset) -> dict[str, bytes]:
         return {"samples.png": _png(plane.picture(model, data))}
     if len(model.event_shape) != 3:
         return {"samples.png": pairs(model, data)}
-    found = {"samples.png": sample_grid(model), **own_pictures(model, data.splits["test"])}
+    pictures = {"samples.png": sample_grid(model), **own_pictures(model, data.splits["test"])}
     for name, x in latents.pictures(model, data.splits["test"]).items():
-        found[name] = grid(x, 10)
+        pictures[name] = grid(x, 10)
     operation = model.operations()["sample"]
     if operation.num_steps(operation.default_params) > 1 and not operation.stops_early:
-        found["report/trajectory.png"] = trajectory(model)
-    return found
+        pictures["report/trajectory.png"] = trajectory(model)
+    return pictures
 
 
 def pairs(model: GenerativeModel, data: Dataset, num_rows: int = 300) -> bytes:

@@ -46,6 +46,11 @@ class Servable(nn.Module, ABC):
         """Event size D."""
         return int(torch.Size(self.event_shape).numel())
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores that operation `screen` gives side by side; none without one."""
+        return ()
+
     @abstractmethod
     def operations(self) -> Mapping[str, Operation[Any]]:
         """What can be served: sample, log_likelihood, energy, classify, ..."""

@@ -16,6 +16,7 @@ from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import GenerativeModel
 from models.core.contract.notes import Notes
 from models.core.contract.setting import KEEPS_WEIGHTS
+from models.core.distributions.base import Base, Normal
 from models.core.transforms.dequantisation import UniformDequantisation, levels_of
 from models.core.transforms.mixture_cdf import MixtureCDF
 from models.core.transforms.transform import Centre, Chain, Logit, Standardise, Transform
@@ -45,6 +46,8 @@ class FlowDensity(GenerativeModel):
     """
 
     own_figures = ("inverse_error",)
+    base: Base = Normal()
+    """The latent's distribution; a family may choose another."""
 
     def __init__(
         self,

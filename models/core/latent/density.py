@@ -16,6 +16,7 @@ from models.core.contract.likelihood import Likelihood, log_mean_exp
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal
 from models.core.contract.notes import Notes
+from models.core.distributions.normal import standard_normal_log_prob
 from models.core.latent.config import LatentConfig, check, posterior_flow, prior_flow
 from models.core.latent.nets import encoder
 from models.core.latent.posterior import Posterior, normal_kl

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.core.bundle.bundle import Bundle, save
+from models.core.bundle.bundle import Bundle, load, save
 from models.core.bundle.onnx import OnnxFunction
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.operation import run

@@ -15,7 +15,7 @@ from training.__main__ import commands
 from training.data.readers import DataError
 from training.data.sources import File
 from training.fit.recipe import Recipe
-from training.ood import panel as ood_panel
+from training.ood import panel
 from training.ood.probes import PROBES
 from training.pipeline.screen_recipe import ScreenRecipe
 
@@ -85,8 +85,8 @@ def test_a_report_is_written(bundle: Path, tmp_path: Path, monkeypatch: pytest.M
     def absent(file: File) -> Path:
         raise DataError(f"{file.path} is missing")
 
-    monkeypatch.setattr(ood_panel, "fetch", absent)
-    monkeypatch.setattr(ood_panel, "PROBES", PROBES[4:5])
+    monkeypatch.setattr(panel, "fetch", absent)
+    monkeypatch.setattr(panel, "PROBES", PROBES[4:5])
     write_pictures(tmp_path / "white", np.full((3, 1, 8, 8), 255, np.uint8))
     before = load(bundle).version
     white = f"white={tmp_path / 'white'}"

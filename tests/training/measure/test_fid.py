@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.core.bundle.onnx import OnnxFunction
+from models.core.contract.columns import columns
 from models.core.contract.graph import Graph
 from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import normal

@@ -9,7 +9,7 @@ import pytest
 from tests.support.training.ood_bundles import plain_bundle, write_pictures
 from training.data.readers import DataError
 from training.data.sources import File
-from training.ood import panel as ood_panel
+from training.ood import panel
 from training.ood.evaluate import evaluate
 from training.ood.evaluation import Rate
 from training.ood.sections import guarantee
@@ -24,7 +24,7 @@ def _absent(file: File) -> Path:
 def test_a_folder_that_cannot_be_measured_is_refused_before_anything_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ood_panel, "fetch", _absent)
+    monkeypatch.setattr(panel, "fetch", _absent)
     white = np.full((2, 1, 8, 8), 255, np.uint8)
     for name in ("black", "broken"):
         write_pictures(tmp_path / name, white)
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_measured_is_refused_before_anything_is(
 
 
 def test_what_was_seen_beside_what_was_promised_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ood_panel, "fetch", _absent)
+    monkeypatch.setattr(panel, "fetch", _absent)
     evaluation, _ = evaluate(plain_bundle(), "digits", limit=NUM, folders={}, command="evaluate")
     bound = evaluation.rate_bounds["0.05"]
     for low, says in (

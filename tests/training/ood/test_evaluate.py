@@ -19,7 +19,7 @@ from tests.support.training.ood_bundles import digits, plain_bundle, write_pictu
 from training.data.readers import DataError
 from training.data.sources import File
 from training.measure.calibrate import columns, scores
-from training.ood import panel as ood_panel
+from training.ood import panel
 from training.ood.decisions import Answers, decide
 from training.ood.evaluate import evaluate, num_sets
 from training.ood.evaluation import Evaluation, Rate, Shown
@@ -44,7 +44,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     write_pictures(folder, np.full((7, 1, 8, 8), 250, np.uint8))
     told: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ood_panel, "fetch", _absent)
+        patch.setattr(panel, "fetch", _absent)
         result = evaluate(
             plain_bundle(),
             "digits",

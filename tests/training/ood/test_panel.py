@@ -11,7 +11,6 @@ from PIL import Image
 from models.core.bundle.preprocess import Preprocessing
 from training.data.readers import DataError, Raw
 from training.data.splits import Split
-from training.ood import panel as ood_panel
 from training.ood.panel import ImageSet, as_upload, panel, uploads
 from training.ood.probes import PROBES
 
@@ -170,7 +169,7 @@ def _drawn(monkeypatch: pytest.MonkeyPatch) -> None:
             x[:, 3:5] = 255 - ground
         return Raw(x, np.arange(60) % 2, ("a", "b"), np.arange(60) >= 40)
 
-    monkeypatch.setattr(ood_panel, "_read", read)
+    monkeypatch.setattr("training.ood.panel._read", read)
 
 
 @pytest.mark.usefixtures("_drawn")

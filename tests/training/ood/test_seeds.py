@@ -12,7 +12,7 @@ from tests.support.training.ood_bundles import plain_bundle
 from training.__main__ import commands
 from training.data.readers import DataError
 from training.data.sources import File
-from training.ood import panel as ood_panel
+from training.ood import panel
 from training.ood.evaluate import evaluate
 from training.ood.evaluation import Evaluation
 from training.ood.report import files
@@ -28,7 +28,7 @@ def _absent(file: File) -> Path:
 def found() -> Evaluation:
     """Of a plain bundle, on a machine that has no other data."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ood_panel, "fetch", _absent)
+        patch.setattr(panel, "fetch", _absent)
         return evaluate(plain_bundle(), "digits", limit=40, folders={}, command="evaluate")[0]
 
 

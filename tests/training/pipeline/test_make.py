@@ -17,7 +17,7 @@ from models.core.bundle.preprocess import Preprocessing
 from tests.support.models.tiny import events
 from tests.support.training.tiny import LIGHTNING, small_recipe
 from training.cli.train import train
-from training.data import splits as data
+from training.data import splits
 from training.fit.recipe import Recipe, Report
 from training.measure.calibrate import columns, scores
 from training.pipeline.make import make
@@ -97,7 +97,7 @@ def test_the_bundle_says_what_it_is_and_how_it_was_made(bundle: Bundle) -> None:
 
 def test_the_figures_are_those_of_the_bundle_itself(bundle: Bundle) -> None:
     """Of the rounded weights that are served, on the test split: measured again from the file."""
-    model, test = bundle.build(), data.load("digits", height=8, width=8).splits["test"]
+    model, test = bundle.build(), splits.load("digits", height=8, width=8).splits["test"]
     metrics = bundle.metrics
     assert metrics["num_test_images"] == len(test)
     assert metrics["num_restarts"] == 0

@@ -14,9 +14,7 @@ from models.core.bundle.onnx import OnnxFunction, served
 from models.core.bundle.preprocess import Preprocessing
 from models.core.screen.config import Component
 from tests.support.training.tiny import LIGHTNING, new_model, small_recipe
-from training.data import splits as data
-from training.pipeline import make_screen as screens
-from training.pipeline import screen_recipe
+from training.data import splits
 from training.pipeline.make_screen import halves, make_screen, screened
 from training.pipeline.screen_recipe import ScreenRecipe
 
@@ -35,8 +33,9 @@ SMALL = ScreenRecipe(
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs and bundles go; the only recipe is a small one."""
-    for module in (screens, screen_recipe):
-        monkeypatch.setattr(module, "recipe", {"small": small_recipe("jem")}.__getitem__)
+    for module in ("make_screen", "screen_recipe"):
+        recipes = {"small": small_recipe("jem")}
+        monkeypatch.setattr(f"training.pipeline.{module}.recipe", recipes.__getitem__)
     return tmp_path
 
 
@@ -48,8 +47,8 @@ def made(folder: Path, recipe: ScreenRecipe = SMALL, name: str = "screen_small")
 
 def test_a_screen_is_whole_and_keeps_its_promise_on_images_it_never_met(folder: Path) -> None:
     bundle = made(folder)
-    splits = data.load("digits", height=8, width=8).splits
-    first, second = halves(splits["validation"].x, splits["calibration"].x)
+    digits = splits.load("digits", height=8, width=8).splits
+    first, second = halves(digits["validation"].x, digits["calibration"].x)
     assert bundle.kind == "screen"
     assert bundle.calibrations["screen"].num == len(second)
     assert f"{len(second):,} held-out images" in bundle.calibration_source
@@ -60,9 +59,9 @@ def test_a_screen_is_whole_and_keeps_its_promise_on_images_it_never_met(folder: 
     assert bundle.provenance["command"] == "python -m training small"
     assert "feature_residual" in (folder / "screen_small" / "README.md").read_text()
     p_value = bundle.calibrations["screen"].p_value(
-        screened(served(bundle), splits["test"].x)["score"]
+        screened(served(bundle), digits["test"].x)["score"]
     )
-    assert bundle.metrics["num_test_images"] == len(splits["test"])
+    assert bundle.metrics["num_test_images"] == len(digits["test"])
     for alpha in (0.05, 0.01):
         rate = bundle.metrics[f"test_false_alarm_rate_screen_at_alpha_{alpha:g}"]
         assert rate == pytest.approx(float((p_value <= alpha).double().mean()))
@@ -81,8 +80,8 @@ def test_it_is_calibrated_by_the_runtime_that_will_serve_it(
 
     monkeypatch.setattr(onnx, "OnnxFunction", Counted)
     made(folder)
-    splits = data.load("digits", height=8, width=8).splits
-    held_out = [len(splits[name]) for name in ("validation", "calibration", "test")]
+    digits = splits.load("digits", height=8, width=8).splits
+    held_out = [len(digits[name]) for name in ("validation", "calibration", "test")]
     assert sum(seen) >= sum(held_out)
 
 

@@ -9,8 +9,11 @@ import torch
 
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.onnx import served
+from models.core.derived import png_length
+from models.core.diffusion import denoise
+from models.core.screen import self_test
 from models.core.screen.self_test import verify
-from service.catalog.catalog import shelve
+from service.catalog.loaded import shelve
 from tests.support.models.screens import as_bundle, pictures, tiny_screen
 from training.pipeline.make_screen import recalibrated
 
