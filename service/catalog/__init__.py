@@ -1,1 +1,1 @@
-"""Bundles on the shelf: found, built, checked, timed, looked up."""
+"""Bundles on the shelf: found, built, checked, timed, described, looked up."""

@@ -1,4 +1,4 @@
-"""Tickets, lanes, the engine, the worker.
+"""Messages, tickets, lanes, the engine, the worker and its client.
 
 No HTTP, no pydantic, no bundle.
 """

@@ -1,4 +1,4 @@
-"""One request: middleware, body, accept, inputs, params, call, waiting.
+"""One request: endpoint, middleware, body, accept, inputs, params, job, call, waiting.
 
 forms/ are the ways to write the events of an answer.
 """

@@ -1,1 +1,1 @@
-"""One file a group of endpoints: read, submit, wait, reply."""
+"""One file a group of endpoints: read, run a job, reply."""
