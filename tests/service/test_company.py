@@ -13,8 +13,8 @@ from models.core.bundle.bundle import Bundle, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import family
 from service.settings import Settings
-from tests.service.conftest import AppClient, play, running, service_of, until
 from tests.support.models.tiny import random_model
+from tests.support.service.apps import AppClient, play, running, service_of, until
 
 SAMPLERS = ("jem", "pixelcnn", "maf", "residual_flow", "vae", "ddpm")
 """Langevin, pixel by pixel, both kinds of inversion, one step, and the samplers of diffusion."""

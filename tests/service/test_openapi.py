@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.conftest import Client
+from tests.support.service.apps import Client
 
 CHECKS = [
     not_a_server_error,

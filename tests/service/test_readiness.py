@@ -10,17 +10,10 @@ from models.core.bundle.bundle import save
 from service.app import create_app
 from service.service import Service
 from service.settings import Settings
-from tests.service.conftest import (
-    LONG,
-    PNG_HEADERS,
-    make_bundle,
-    play,
-    running,
-    service_of,
-    until,
-)
+from tests.support.service.apps import LONG, play, running, service_of, until
+from tests.support.service.bundles import make_bundle
 from tests.support.service.models import tiny_model
-from tests.support.service.pictures import png
+from tests.support.service.pictures import PNG_HEADERS, png
 
 
 def test_it_lives_before_it_is_ready(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from service.catalog.loading import load_catalog
 from service.engine.messages import Event, Load, Skipped
 from service.engine.worker import Worker
 from service.errors import UnknownModel, UnsupportedOperation
-from tests.service.conftest import make_bundle
+from tests.support.service.bundles import make_bundle
 from tests.support.service.flows import save_flows
 from tests.support.service.models import Count, images, inputs, tiny_model
 from tests.support.service.screens import make_screen

@@ -17,8 +17,8 @@ from models.core.contract.operation import run
 from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES
 from service.settings import Settings
-from tests.service.conftest import Client, client_of
 from tests.support.models.tiny import events_of, random_model
+from tests.support.service.apps import Client, client_of
 
 OFFERED = {
     "jem": (

@@ -19,8 +19,8 @@ from service.engine.worker import Worker
 from service.errors import NotReady, Overloaded, ServiceError, StepFailed, TooManyRows
 from service.service import Service
 from service.settings import Settings
-from tests.service.conftest import AppClient, play, service_of, until
-from tests.service.conftest import Client as Shared
+from tests.support.service.apps import AppClient, play, service_of, until
+from tests.support.service.apps import Client as Shared
 from tests.support.service.coders import events
 from tests.support.service.models import Count
 from tests.support.service.pictures import npy, png

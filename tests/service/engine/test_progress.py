@@ -8,7 +8,7 @@ from models.core.contract.grid import quantise
 from service.engine import messages
 from service.http.forms.event_stream import MAX_IMAGES, Progress
 from service.media.encode import tiled
-from tests.service.conftest import play
+from tests.support.service.apps import play
 from tests.support.service.streaming import picture
 
 

@@ -18,10 +18,9 @@ from service.http.forms.animation import HOLD_MS, MAX_FRAMES, Film
 from service.media.encode import tiled
 from service.media.frame_room import FrameRoom
 from service.settings import Settings
-from tests.service.conftest import LONG, Client, play, running, service_of, until
-from tests.service.http.test_bad_input import problem_of
-from tests.service.http.test_events import states
-from tests.support.service.models import inputs
+from tests.support.service.apps import LONG, Client, play, running, service_of, until
+from tests.support.service.models import inputs, states
+from tests.support.service.problems import problem_of
 from tests.support.service.reference import JEM
 from tests.support.service.streaming import raw_post
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from service.errors import PROBLEMS, ServiceError
-from tests.service.conftest import Client
+from tests.support.service.apps import Client
 from tests.support.service.pictures import bomb, file, npy, png
+from tests.support.service.problems import problem_of
 
 PNG, JSON, NPY = "image/png", "application/json", "application/x-npy"
 EVENT = np.zeros((1, 8, 8)).tolist()
@@ -23,19 +24,6 @@ UNKNOWN_FIELDS = {
     "/log_likelihood": "alpha",
     "/encode": "alpha",
 }
-
-
-def problem_of(response: Any, status: int, slug: str) -> dict[str, Any]:
-    """Assert that the answer is this problem, well formed; the document."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = response.json()
-    assert document["type"] == f"/problems/{slug}"
-    assert document["status"] == status
-    assert document["title"] == PROBLEMS[slug].title
-    assert document["detail"]
-    assert document["instance"] == response.headers["x-request-id"]
-    return document
 
 
 def text64(data: bytes) -> str:

@@ -10,16 +10,14 @@ import pytest
 import torch
 
 from models.core.contract.grid import quantise
-from models.core.contract.rows import Rows
 from service.http.forms import event_stream
 from service.media.encode import tiled
 from service.schema import responses
 from service.settings import Settings
-from tests.service.conftest import Client, play, running, service_of, until
-from tests.service.http.test_bad_input import problem_of
-from tests.service.http.test_lifecycle import Failing
+from tests.support.service.apps import Client, play, running, service_of, until
 from tests.support.service.flows import flow
-from tests.support.service.models import inputs
+from tests.support.service.models import Failing, inputs, states
+from tests.support.service.problems import problem_of
 from tests.support.service.reference import JEM
 from tests.support.service.streaming import ACCEPT_EVENTS, events_in, parsed, picture, raw_post
 
@@ -28,16 +26,6 @@ JSON_AND_EVENTS = {**ACCEPT_EVENTS, "content-type": "application/json"}
 
 def without_timing(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "timing_ms"}
-
-
-def states(operation: Any, rows: Rows, params: Any) -> list[torch.Tensor]:
-    """Column x after each step."""
-    rows, found = operation.init(rows, params), []
-    for _ in range(operation.num_steps(params)):
-        with torch.no_grad():
-            rows = operation.step(rows)
-        found.append(rows["x"])
-    return found
 
 
 def test_samples_are_shown_while_they_are_made(client: Client) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.test_process import Process, served, until, wait_ready
+from tests.support.service.process import Process, served, until, wait_ready
 from tests.support.service.streaming import ACCEPT_EVENTS, parsed, picture
 
 ENDLESS = {"params": {"num_steps": 10_000}, "num_samples": 4, "progress_every": 10}

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from service.settings import Settings
-from tests.service.conftest import LONG, PNG_HEADERS, play, running, service_of, until
-from tests.support.service.models import Count
-from tests.support.service.pictures import png
+from tests.support.service.apps import LONG, play, running, service_of, until
+from tests.support.service.models import Failing
+from tests.support.service.pictures import PNG_HEADERS, png
 from tests.support.service.streaming import raw_post
 
 JSON = {"content-type": "application/json"}
@@ -113,18 +113,6 @@ def test_a_failing_operation_is_500_and_the_next_request_is_answered(settings: S
             assert failures in (await client.get("/metrics")).text
 
     play(story())
-
-
-class Failing(Count):
-    """Always fails."""
-
-    needs_events = False
-
-    def num_steps(self, params: Any) -> int:
-        return 1
-
-    def step(self, rows: Any) -> Any:
-        raise RuntimeError("always")
 
 
 def test_an_unexpected_error_is_a_problem_too(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from service.catalog.catalog import Catalog
-from tests.service.conftest import PNG_HEADERS, Client
-from tests.support.service.pictures import png
+from tests.support.service.apps import Client
+from tests.support.service.pictures import PNG_HEADERS, png
 from tests.support.service.screens import X
 
 

@@ -13,13 +13,19 @@ from models.core.coding.codec import SEGMENT, backend_id
 from models.core.contract.operation import run
 from service.media.stream import IMAGES_PER_SEGMENT, unpack
 from service.schema import responses
-from tests.service.conftest import Client
-from tests.support.service.coders import CODERS, PICTURES, coder, events, pixels
-from tests.support.service.pictures import file, npy
+from tests.support.service.apps import Client
+from tests.support.service.coders import (
+    CODERS,
+    PICTURES,
+    STREAM_HEADERS,
+    coder,
+    compressed,
+    events,
+    pixels,
+)
+from tests.support.service.pictures import NPY_HEADERS, file, npy, png_of
 from tests.support.service.streaming import ACCEPT_EVENTS, events_in, picture
 
-NPY = {"content-type": "application/x-npy"}
-STREAM = {"content-type": "application/x-likely"}
 JSON = {"accept": "application/json"}
 
 
@@ -29,21 +35,8 @@ def opened(data: bytes) -> np.ndarray:
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
 
 
-def png_of(image: np.ndarray) -> bytes:
-    """A file of uint8 (C, H, W)."""
-    return file(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)))
-
-
-def compressed(client: Client, name: str, num: int, seed: int = 0) -> bytes:
-    """A stream of a model's own images."""
-    body = npy(pixels(name, num, seed))
-    response = client.post(f"/compress?model={name}", content=body, headers=NPY)
-    assert response.status_code == 200, response.text
-    return response.content
-
-
 def decompressed(client: Client, stream: bytes, accept: str, url: str = "/decompress") -> Any:
-    return client.post(url, content=stream, headers={**STREAM, "accept": accept})
+    return client.post(url, content=stream, headers={**STREAM_HEADERS, "accept": accept})
 
 
 def as_npy(client: Client, stream: bytes) -> np.ndarray:
@@ -111,7 +104,7 @@ def test_black_and_white_in_one_bit_are_black_and_white(coders: Client) -> None:
 
 def test_headers_say_how_much_was_saved(coders: Client) -> None:
     body = npy(pixels("grey", 5))
-    response = coders.post("/compress?model=grey", content=body, headers=NPY)
+    response = coders.post("/compress?model=grey", content=body, headers=NPY_HEADERS)
     assert response.headers["content-type"] == "application/x-likely"
     stream = unpack(response.content, 5)
     assert response.headers["x-model"] == stream.needs
@@ -120,7 +113,7 @@ def test_headers_say_how_much_was_saved(coders: Client) -> None:
     assert response.headers["x-raw-bytes"] == "63"  # 5 * 20 values of 5 bits
     bits = 8 * stream.payload_bytes / 100
     assert float(response.headers["x-bits-per-dim"]) == pytest.approx(bits, abs=1e-6)
-    same = coders.post("/compress?model=grey", content=body, headers={**NPY, **JSON})
+    same = coders.post("/compress?model=grey", content=body, headers={**NPY_HEADERS, **JSON})
     responses.CompressAnswer.model_validate(same.json())
     told = {name: v for name, v in same.json().items() if name != "timing_ms"}
     assert told == {

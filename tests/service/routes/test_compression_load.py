@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from service.settings import Settings
-from tests.service.conftest import AppClient, play, running, service_of, until
-from tests.service.routes.test_compression import NPY, STREAM
-from tests.support.service.coders import CODERS, PICTURES, pixels, save_coders
+from tests.support.service.apps import AppClient, play, running, service_of, until
+from tests.support.service.coders import CODERS, PICTURES, STREAM_HEADERS, pixels, save_coders
 from tests.support.service.models import Count
-from tests.support.service.pictures import npy
+from tests.support.service.pictures import NPY_HEADERS, npy
 from tests.support.service.streaming import ACCEPT_EVENTS, parsed, picture, raw_post
 
-AS_NPY = {**STREAM, "accept": "application/x-npy"}
+AS_NPY = {**STREAM_HEADERS, "accept": "application/x-npy"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ async def serving(folder: Path, **limits: Any) -> AsyncIterator[AppClient]:
 async def there_and_back(client: AppClient, name: str, num: int, seed: int) -> int:
     """Wrong pixels of so many images, after compression and decompression."""
     sent = pixels(name, num, seed)
-    stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY)
+    stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY_HEADERS)
     assert stream.status_code == 200, stream.text
     back = await client.post("/decompress", content=stream.content, headers=AS_NPY)
     assert back.status_code == 200, back.text
@@ -56,8 +55,8 @@ async def there_and_back(client: AppClient, name: str, num: int, seed: int) -> i
 async def watched(client: AppClient, name: str, seed: int) -> int:
     """Wrong pixels of one image, decoded as a stream of events."""
     sent = pixels(name, 1, seed)
-    stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY)
-    headers = {**STREAM, **ACCEPT_EVENTS}
+    stream = await client.post(f"/compress?model={name}", content=npy(sent), headers=NPY_HEADERS)
+    headers = {**STREAM_HEADERS, **ACCEPT_EVENTS}
     back = await client.post(
         "/decompress?progress_every=3", content=stream.content, headers=headers
     )
@@ -80,8 +79,8 @@ async def other_traffic(client: AppClient, name: str, seed: int) -> int:
 async def broken(client: AppClient, name: str, seed: int) -> int:
     """A stream that is refused; whether it was not."""
     content = npy(pixels(name, 1, seed))
-    stream = await client.post(f"/compress?model={name}", content=content, headers=NPY)
-    spoilt = await client.post("/decompress", content=stream.content[:-1], headers=STREAM)
+    stream = await client.post(f"/compress?model={name}", content=content, headers=NPY_HEADERS)
+    spoilt = await client.post("/decompress", content=stream.content[:-1], headers=STREAM_HEADERS)
     return int(spoilt.status_code != 422)
 
 
@@ -105,7 +104,9 @@ def test_the_stream_does_not_depend_on_the_company(folder: Path) -> None:
         contents = [npy(pixels("lines", num, seed=num)) for num in (1, 17, 40)]
 
         async def compressed(client: AppClient, content: bytes) -> bytes:
-            response = await client.post("/compress?model=lines", content=content, headers=NPY)
+            response = await client.post(
+                "/compress?model=lines", content=content, headers=NPY_HEADERS
+            )
             return response.content
 
         async with serving(folder, max_rows=64) as client:
@@ -125,7 +126,7 @@ def test_overload_and_deadline_are_as_everywhere(
         content = npy(pixels("lines", 48))
         async with serving(folder, max_rows_inside=3) as client:
             url = "/compress?model=lines"
-            stream = (await client.post(url, content=content, headers=NPY)).content
+            stream = (await client.post(url, content=content, headers=NPY_HEADERS)).content
             worker = service_of(client).worker
             lane = service_of(client).catalog.find("lines").operation("decompress").lane
             free = asyncio.Event()
@@ -137,20 +138,22 @@ def test_overload_and_deadline_are_as_everywhere(
                 return sound(rows)
 
             monkeypatch.setattr(operation, "step", held)
-            long = asyncio.create_task(client.post("/decompress", content=stream, headers=STREAM))
+            long = asyncio.create_task(
+                client.post("/decompress", content=stream, headers=STREAM_HEADERS)
+            )
             await until(lambda: worker.rows_inside == 3)
-            for headers in (STREAM, {**STREAM, **ACCEPT_EVENTS}):
+            for headers in (STREAM_HEADERS, {**STREAM_HEADERS, **ACCEPT_EVENTS}):
                 refused = await client.post("/decompress", content=stream, headers=headers)
                 assert refused.status_code == 429
                 assert refused.json()["type"] == "/problems/overloaded"
                 assert int(refused.headers["retry-after"]) >= 1
             many = npy(pixels("lines", 49))
-            refused = await client.post(url, content=many, headers=NPY)
+            refused = await client.post(url, content=many, headers=NPY_HEADERS)
             assert refused.json()["type"] == "/problems/too-many-rows"
             free.set()
             assert (await long).status_code == 200
         async with serving(folder, timeout_s=0.001) as client:
-            late = await client.post("/decompress", content=stream, headers=STREAM)
+            late = await client.post("/decompress", content=stream, headers=STREAM_HEADERS)
             assert late.status_code == 504
             assert service_of(client).worker.rows_inside == 0
 
@@ -173,12 +176,12 @@ def test_closing_the_connection_stops_the_decoder(folder: Path) -> None:
     async def story() -> None:
         async with serving(folder) as client:
             content = npy(pixels("deep", 20))
-            stream = await client.post("/compress?model=deep", content=content, headers=NPY)
+            stream = await client.post("/compress?model=deep", content=content, headers=NPY_HEADERS)
             worker, gone = service_of(client).worker, asyncio.Event()
             lane = service_of(client).catalog.find("deep").operation("decompress").lane
             worker._engine.lanes[lane].operation = Endless()
             sent: list[dict[str, Any]] = []
-            url, headers = "/decompress?progress_every=1", {**STREAM, **ACCEPT_EVENTS}
+            url, headers = "/decompress?progress_every=1", {**STREAM_HEADERS, **ACCEPT_EVENTS}
             call = asyncio.create_task(raw_post(client, url, stream.content, headers, gone, sent))
             await until(lambda: len(sent) > 2)
             assert worker.rows_inside == 2
@@ -206,7 +209,7 @@ def test_json_streams_and_raw_ones_share_the_service(folder: Path) -> None:
                 back = await client.post("/decompress", json={"stream": small.json()["stream"]})
                 assert back.status_code == 200
                 raw = base64.b64decode(small.json()["stream"])
-                same = await client.post("/decompress", content=raw, headers=STREAM)
+                same = await client.post("/decompress", content=raw, headers=STREAM_HEADERS)
                 assert same.content == back.content
 
     play(story())

@@ -11,11 +11,17 @@ from PIL import Image
 
 from models.core.coding.codec import backend_id
 from service.media.stream import unpack
-from tests.service.conftest import Client
-from tests.service.http.test_bad_input import problem_of
-from tests.service.routes.test_compression import NPY, STREAM, compressed, png_of
-from tests.support.service.coders import CODERS, PICTURES, events, pixels
-from tests.support.service.pictures import file, npy
+from tests.support.service.apps import Client
+from tests.support.service.coders import (
+    CODERS,
+    PICTURES,
+    STREAM_HEADERS,
+    compressed,
+    events,
+    pixels,
+)
+from tests.support.service.pictures import NPY_HEADERS, file, npy, png_of
+from tests.support.service.problems import problem_of
 from tests.support.service.streaming import ACCEPT_EVENTS
 
 BITS = Image.fromarray(pixels("bits", 1)[0, 0])
@@ -78,7 +84,7 @@ def test_arrays_off_the_grid_are_refused(coders: Client) -> None:
         response = coders.post("/compress", json={"model": name, "instances": x.tolist()})
         problem_of(response, 422, "not-lossless")
     ones = npy((pixels("bits", 1) > 0).astype(np.uint8))
-    response = coders.post("/compress", content=ones, headers=NPY)
+    response = coders.post("/compress", content=ones, headers=NPY_HEADERS)
     assert "0 and 255" in problem_of(response, 422, "not-lossless")["detail"]
 
 
@@ -87,7 +93,7 @@ def test_what_is_refused_elsewhere_is_refused_here(coders: Client, client: Clien
     says = problem_of(response, 422, "unsupported-operation")["detail"]
     assert "jem has no operation compress: it has sample" in says
     many = npy(np.zeros((81, 1, 4, 4)))
-    problem_of(coders.post("/compress", content=many, headers=NPY), 422, "too-many-rows")
+    problem_of(coders.post("/compress", content=many, headers=NPY_HEADERS), 422, "too-many-rows")
     problem_of(coders.post("/compress", json={}), 422, "invalid-request")
     problem_of(coders.post("/compress", json={"images": ["?"]}), 422, "invalid-image")
     accept = {"accept": "image/png"}
@@ -97,7 +103,7 @@ def test_what_is_refused_elsewhere_is_refused_here(coders: Client, client: Clien
 
 
 def sent(client: Client, data: bytes, url: str = "/decompress", **headers: str) -> Any:
-    return client.post(url, content=data, headers={**STREAM, **headers})
+    return client.post(url, content=data, headers={**STREAM_HEADERS, **headers})
 
 
 FORGED: list[tuple[dict[str, Any], str, str]] = [

@@ -2,7 +2,8 @@
 
 import json
 
-from tests.service.conftest import CLASS_NAMES, Client
+from tests.support.service.apps import Client
+from tests.support.service.bundles import CLASS_NAMES
 from tests.support.service.pictures import png
 
 PNG_HEADERS = {"content-type": "image/png"}

@@ -12,9 +12,9 @@ from models.core.calibration.conformal import Calibration
 from models.core.calibration.martingale import Martingale
 from models.core.calibration.online_conformal import OnlineRanks
 from service.settings import Settings
-from tests.service.conftest import PNG_HEADERS, Client, client_of, play, running
+from tests.support.service.apps import Client, client_of, play, running
 from tests.support.service.models import images
-from tests.support.service.pictures import png
+from tests.support.service.pictures import PNG_HEADERS, png
 from tests.support.service.reference import JEM, alone
 
 ALPHA = 0.01

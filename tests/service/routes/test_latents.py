@@ -14,12 +14,12 @@ from PIL import Image
 from models.core.contract.grid import quantise
 from models.core.flow.programs import FlowEncodeParams
 from service.schema import responses
-from tests.service.conftest import Client
-from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of, latents_of
+from tests.support.service.apps import Client
 from tests.support.service.flows import alone, flow
 from tests.support.service.models import inputs
 from tests.support.service.pictures import file, npy
+from tests.support.service.problems import problem_of
 
 X = events_of(flow("pixels"), 5)
 Z = latents_of(flow("pixels"), 5)

@@ -12,12 +12,12 @@ from models.core.bundle.preprocess import Preprocessing
 from models.core.flow.programs import FlowLogLikelihoodParams
 from service.results.results import nested
 from service.schema import responses
-from tests.service.conftest import Client
-from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of
+from tests.support.service.apps import Client
 from tests.support.service.flows import CONFIGS, FEATURES, alone, flow, shared
 from tests.support.service.models import inputs
 from tests.support.service.pictures import file, npy
+from tests.support.service.problems import problem_of
 
 NPY = {"content-type": "application/x-npy"}
 BOUNDS = ("pixels", "grey", "binary", "counts")

@@ -13,12 +13,12 @@ from models.core.contract.grid import quantise
 from models.core.contract.rows import Rows
 from service.media.grid import discretised
 from service.schema import responses
-from tests.service.conftest import Client
-from tests.service.http.test_bad_input import problem_of
 from tests.support.models.tiny import events_of
+from tests.support.service.apps import Client
 from tests.support.service.flows import alone, flow
 from tests.support.service.models import inputs
 from tests.support.service.pictures import file, npy
+from tests.support.service.problems import problem_of
 from tests.support.service.streaming import ACCEPT_EVENTS, events_in
 
 MODELS = ("vae", "pixelvae")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.core.contract.operation import run
 from service.schema import responses
-from tests.service.conftest import Client
+from tests.support.service.apps import Client
 from tests.support.service.models import inputs
 from tests.support.service.pictures import png
 from tests.support.service.reference import JEM, X

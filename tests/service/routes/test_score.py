@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from service.schema import responses
 from service.schema import screening as answers_screen
-from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client
+from tests.support.service.apps import Client
+from tests.support.service.bundles import CLASS_NAMES
 from tests.support.service.models import images
-from tests.support.service.pictures import deep_png, file, npy, pixels, png
+from tests.support.service.pictures import PNG_HEADERS, deep_png, file, npy, pixels, png
 from tests.support.service.reference import JEM, X, alone
 
 SCORING = ("log_likelihood", "energy", "ood_score", "classify")

@@ -9,9 +9,10 @@ from models.core.bundle.bundle import save
 from models.core.calibration.conformal import Calibration
 from models.core.ood.register import SCORES, Score
 from service.settings import Settings
-from tests.service.conftest import CLASS_NAMES, PNG_HEADERS, Client, make_bundle, play, running
+from tests.support.service.apps import Client, play, running
+from tests.support.service.bundles import CLASS_NAMES, make_bundle
 from tests.support.service.models import images
-from tests.support.service.pictures import png
+from tests.support.service.pictures import PNG_HEADERS, png
 from tests.support.service.reference import JEM, X, alone
 
 

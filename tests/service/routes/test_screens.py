@@ -11,7 +11,8 @@ from models.core.calibration.pac import pac_rank, rate_bound
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows
 from service.catalog.loaded import LoadedModel, shelve
-from tests.service.conftest import CLASS_NAMES, Client
+from tests.support.service.apps import Client
+from tests.support.service.bundles import CLASS_NAMES
 from tests.support.service.screens import NUM, SCREENED, X
 
 

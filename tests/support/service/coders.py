@@ -16,6 +16,10 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from service.media.grid import pixels_of
 from tests.support.models.tiny import events_of, random_model
+from tests.support.service.apps import Client
+from tests.support.service.pictures import NPY_HEADERS, npy
+
+STREAM_HEADERS = {"content-type": "application/x-likely"}
 
 CODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "bits": ("made", {"event_shape": (1, 4, 4)}),
@@ -73,3 +77,11 @@ def save_coders(folder: Path) -> None:
             preprocessing=form,
         )
         save(bundle, folder / name)
+
+
+def compressed(client: Client, name: str, num: int, seed: int = 0) -> bytes:
+    """A stream of a model's own images."""
+    body = npy(pixels(name, num, seed))
+    response = client.post(f"/compress?model={name}", content=body, headers=NPY_HEADERS)
+    assert response.status_code == 200, response.text
+    return response.content

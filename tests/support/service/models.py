@@ -105,3 +105,25 @@ def count_engine(
     for name, operation in operations.items():
         engine.open(LaneKey("m", name), operation, max_rows)
     return engine
+
+
+class Failing(Count):
+    """Always fails."""
+
+    needs_events = False
+
+    def num_steps(self, params: Any) -> int:
+        return 1
+
+    def step(self, rows: Any) -> Any:
+        raise RuntimeError("always")
+
+
+def states(operation: Any, rows: Rows, params: Any) -> list[torch.Tensor]:
+    """Column x after each step."""
+    rows, found = operation.init(rows, params), []
+    for _ in range(operation.num_steps(params)):
+        with torch.no_grad():
+            rows = operation.step(rows)
+        found.append(rows["x"])
+    return found

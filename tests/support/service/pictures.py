@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+PNG_HEADERS = {"content-type": "image/png"}
+NPY_HEADERS = {"content-type": "application/x-npy"}
+
 
 def pixels(height: int = 8, width: int = 8, seed: int = 0) -> np.ndarray:
     """Random grey levels, uint8 (H, W)."""
@@ -51,3 +54,8 @@ def npy(array: np.ndarray) -> bytes:
     data = io.BytesIO()
     np.save(data, array, allow_pickle=True)
     return data.getvalue()
+
+
+def png_of(image: np.ndarray) -> bytes:
+    """A file of uint8 (C, H, W)."""
+    return file(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)))

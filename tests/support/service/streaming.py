@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.service.conftest import AppClient
+from tests.support.service.apps import AppClient
 
 ACCEPT_EVENTS = {"accept": "text/event-stream"}
 
