@@ -10,16 +10,10 @@ from torch import Tensor, nn
 
 from models.core.nn.lipschitz import SpectralConv, SpectralLinear
 from models.core.nn.lipschitz_net import LipschitzNet
+from models.core.transforms import residual
 from models.core.transforms.actnorm import ActNorm
 from models.core.transforms.multiscale import Squeeze
-from models.core.transforms.residual import (
-    ResidualBlock,
-    Roulette,
-    exact,
-    remainder,
-    truncated,
-    unasked,
-)
+from models.core.transforms.residual import ResidualBlock, Roulette, exact, remainder, truncated
 from models.core.transforms.transform import Chain
 from tests.support.models.invertible import assert_invertible, draws, log_abs_det, seeded, wild
 
@@ -28,14 +22,8 @@ D = 4
 
 def network(cap: float = 0.8, **settings: Any) -> LipschitzNet:
     """Of vectors of 4, in float64, each of its layers at its cap."""
-    wanted: dict[str, Any] = {
-        "width": 5,
-        "depth": 1,
-        "dense": True,
-        "activation_name": "clipswish",
-        "wide": SpectralLinear,
-        "narrow": SpectralLinear,
-    }
+    wanted: dict[str, Any] = {"width": 5, "depth": 1, "dense": True, "activation_name": "clipswish"}
+    wanted |= {"wide": SpectralLinear, "narrow": SpectralLinear}
     with seeded():
         net = LipschitzNet(D, cap=cap, **{**wanted, **settings})
     wild(net, 2.0)
@@ -203,7 +191,7 @@ def test_a_roulette_that_does_not_end_is_refused(num_exact: int, go_on: float) -
 
 def test_unasked_gives_the_value_only() -> None:
     found, x = block(), draws(3, (D,))
-    z, log_det = found.by(unasked, x)
+    z, log_det = found.by(residual.unasked, x)
     torch.testing.assert_close(z, found(x)[0])
     torch.testing.assert_close(log_det, found.enter(x)[1])
 
