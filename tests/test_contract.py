@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from models.core.contract.likelihood import Likelihood
-from models.core.contract.rows import concat, num_rows
+from models.core.contract.rows import num_rows
 from models.core.diffusion.sample import DiffusionSample
 from tests.support.models.cases import (
     CASES,
-    SUBJECTS,
+    OPERATIONS,
     Case,
     assert_same,
+    cases_of,
     in_company,
     model_of,
     rows_at,
@@ -21,42 +22,30 @@ from tests.support.models.cases import (
 )
 
 every_case = pytest.mark.parametrize("case", CASES, ids=title)
+every_operation = pytest.mark.parametrize(("subject", "name"), OPERATIONS)
 
 
 @every_case
-def test_together_is_apart(case: Case) -> None:
-    inputs = case.inputs()
-    together = case.run(inputs)
-    apart = [case.run(rows_at(inputs, slice(i, i + 1))) for i in range(5)]
-    assert_same(together, concat(apart))
-
-
-@every_case
-def test_order_does_not_matter(case: Case) -> None:
-    inputs, order = case.inputs(), torch.tensor([3, 0, 4, 2, 1])
-    assert_same(case.run(rows_at(inputs, order)), rows_at(case.run(inputs), order))
-
-
-@every_case
-def test_sample_i_does_not_depend_on_how_many_are_asked_for(case: Case) -> None:
-    few, many = case.inputs(3), case.inputs(7)
+def test_a_row_knows_neither_which_others_there_are_nor_where_it_stands(case: Case) -> None:
+    inputs, few = case.inputs(7), case.inputs(3)
+    whole = case.run(inputs)
     for name, column in few.items():
-        assert torch.equal(many[name][:3], column)
-    assert_same(case.run(few), rows_at(case.run(many), slice(3)))
+        assert torch.equal(inputs[name][:3], column)
+    assert_same(case.run(few), rows_at(whole, slice(3)))
+    for chosen in ([0], [1], [2], [3], [4], [3, 0, 6, 4, 2, 5, 1]):
+        assert_same(case.run(rows_at(inputs, chosen)), rows_at(whole, chosen))
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize(
-    ("subject", "name"), [(s, name) for s in SUBJECTS for name in model_of(s).operations()]
-)
-def test_the_answer_is_the_same_among_strangers(subject: str, name: str, backwards: bool) -> None:
+@every_operation
+def test_the_answer_is_the_same_among_strangers(subject: str, name: str) -> None:
     operation = model_of(subject).operations()[name]
     params = [operation.default_params, *operation.examples, operation.default_params]
-    cases = [Case(subject, name, p) for p in (params[::-1] if backwards else params)]
-    requests = [(case.inputs(1 + i % 3, seed=i), case.params) for i, case in enumerate(cases)]
-    results = in_company(operation, requests)
-    for case, (inputs, _), result in zip(cases, requests, results, strict=True):
-        assert_same(result, case.run(inputs))
+    for order in (params, params[::-1]):
+        cases = [Case(subject, name, each) for each in order]
+        requests = [(case.inputs(1 + i % 3, seed=i), case.params) for i, case in enumerate(cases)]
+        results = in_company(operation, requests)
+        for case, (inputs, _), result in zip(cases, requests, results, strict=True):
+            assert_same(result, case.run(inputs))
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.operation.takes_label], ids=title)
@@ -69,8 +58,13 @@ def test_a_request_without_a_label_fits_into_the_same_table(case: Case) -> None:
     assert_same(case.run(free), case.run(labelled))
 
 
-@every_case
-def test_results_are_what_was_declared(case: Case) -> None:
+@every_operation
+def test_results_are_what_was_declared(subject: str, name: str) -> None:
+    for case in cases_of(subject, name):
+        _check_declared(case)
+
+
+def _check_declared(case: Case) -> None:
     num = 4
     result, kind = case.run(case.inputs(num)), case.operation.kind(case.params)
     assert set(result) == set(case.operation.outputs)
@@ -98,8 +92,16 @@ def _knows_no_error(case: Case) -> bool:
     return kind is Likelihood.UNNORMALISED or (kind is Likelihood.BOUND and alone)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if "x" in c.operation.outputs], ids=title)
-def test_what_is_drawn_or_decoded_is_an_event(case: Case) -> None:
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [(s, name) for s, name in OPERATIONS if "x" in model_of(s).operations()[name].outputs],
+)
+def test_what_is_drawn_or_decoded_is_an_event(subject: str, name: str) -> None:
+    for case in cases_of(subject, name):
+        _check_events(case)
+
+
+def _check_events(case: Case) -> None:
     grid, x = case.model.grid, case.run(case.inputs(7))["x"]
     if isinstance(case.operation, DiffusionSample) or _values(case) == "mean":
         assert grid is not None
@@ -165,8 +167,8 @@ def test_a_step_leaves_what_it_was_given_as_it_was(case: Case) -> None:
     assert_same(dict(case.model.state_dict()), weights, atol=0)
 
 
-@every_case
-def test_params_are_of_the_declared_kind(case: Case) -> None:
-    assert isinstance(case.params, case.operation.Params)
-    assert case.operation.num_steps(case.params) >= 1
-    assert num_rows(case.inputs()) == 5
+def test_params_are_of_the_declared_kind() -> None:
+    for case in [case for operation in OPERATIONS for case in cases_of(*operation)]:
+        assert isinstance(case.params, case.operation.Params), case
+        assert case.operation.num_steps(case.params) >= 1, case
+        assert num_rows(case.inputs()) == 5, case

@@ -1,6 +1,6 @@
 """Every operation of every family at each example of its params, alone and in company."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.noise import row_seeds
 from models.core.contract.operation import Operation, run
 from models.core.contract.rows import Rows, concat, num_rows, split
+from models.core.derived.around import Around
 from tests.support.models.tiny import events_of, latents_of, random_model
 
 ATOL = 1e-4
@@ -161,15 +162,43 @@ class Case(NamedTuple):
             return run(self.operation, inputs, self.params)
 
 
-_COMPLEX = ("pixelcnn", "pixelcnn.colour", "glow", "vae")
-"""Subjects that stand for all in `input_complexity`: it is one wrapper of log_likelihood."""
-CASES = [
-    Case(subject, name, params)
+_WRAPPED = {
+    "energy": ("pixelcnn", "residual_flow", "ddpm", "made"),
+    "input_complexity": ("pixelcnn", "pixelcnn.colour", "glow", "vae"),
+}
+"""Subjects that stand for all in the wrappers of log_likelihood, which only change its result: one
+is tested by equality everywhere, the other adds columns that know nothing of the model."""
+OPERATIONS = [
+    (subject, name)
     for subject in SUBJECTS
     for name, operation in model_of(subject).operations().items()
-    if name != "input_complexity" or subject in _COMPLEX
-    for params in dict.fromkeys((operation.default_params, *operation.examples))
+    if not isinstance(operation, Around) or subject in _WRAPPED[name]
 ]
+"""Subjects and their operations."""
+
+
+def cases_of(subject: str, name: str) -> list[Case]:
+    """An operation at its default params and at each example."""
+    operation = model_of(subject).operations()[name]
+    params = dict.fromkeys((operation.default_params, *operation.examples))
+    return [Case(subject, name, each) for each in params]
+
+
+def _cases() -> Iterator[Case]:
+    """Every example once in each family that has the program; elsewhere the default params.
+
+    Examples reach the branches of a program. Subjects of a family that differ in config reach
+    those of its networks, at any params. Both at once are for tests that loop over `cases_of`.
+    """
+    known = set()
+    for subject, name in OPERATIONS:
+        cases = cases_of(subject, name)
+        program = (SUBJECTS[subject][0], name, type(cases[0].operation))
+        yield from cases[:1] if program in known else cases
+        known.add(program)
+
+
+CASES = list(_cases())
 
 
 def title(case: Any) -> str:
