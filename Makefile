@@ -12,8 +12,8 @@ serve: .venv/runtime.stamp ## serve the bundles of bundles/ at http://127.0.0.1:
 
 dev: .venv/dev.stamp ## what training, tests and checks need beside the service
 
-test: .venv/dev.stamp ## all tests that need no GPU; ARGS="-k name" narrows
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+test: .venv/dev.stamp ## all tests that need no GPU; ARGS="-k name" narrows, ARGS="-n 0" debugs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/dev.stamp ## lint, format and types, as CI and pre-commit do
 	$(BIN)/ruff check $(CODE) && $(BIN)/ruff format --check $(CODE) && $(BIN)/mypy $(CODE)
