@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.core.contract.likelihood import Likelihood
-from models.core.contract.rows import num_rows
+from models.core.contract.rows import Rows, num_rows
 from models.core.diffusion.sample import DiffusionSample
 from tests.support.models.cases import (
     CASES,
@@ -142,8 +142,9 @@ def test_rows_that_are_done_stay_as_they_are(case: Case) -> None:
 
 
 @every_case
-def test_no_generator_is_touched_and_none_is_asked(case: Case) -> None:
-    inputs = case.inputs()
+def test_a_run_changes_nothing_that_it_finds_and_asks_no_generator(case: Case) -> None:
+    inputs, weights = case.inputs(), dict(case.model.state_dict())
+    asked, trained = _copied(inputs), _copied(weights)
     torch.manual_seed(1)
     ours, theirs = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
     first = case.run(inputs)
@@ -151,20 +152,17 @@ def test_no_generator_is_touched_and_none_is_asked(case: Case) -> None:
     assert np.array_equal(np.random.get_state()[1], theirs)  # type: ignore[index]
     torch.manual_seed(2)
     assert_same(case.run(inputs), first, atol=0)
-
-
-@every_case
-def test_a_step_leaves_what_it_was_given_as_it_was(case: Case) -> None:
-    inputs = case.inputs()
-    weights = {name: w.clone() for name, w in case.model.state_dict().items()}
     with torch.no_grad():
-        asked = {name: column.clone() for name, column in inputs.items()}
         rows = case.operation.init(inputs, case.params)
-        begun = {name: column.clone() for name, column in rows.items()}
+        begun = _copied(rows)
         case.operation.finish(case.operation.step(rows))
-    assert_same(inputs, asked, atol=0)
     assert_same(rows, begun, atol=0)
-    assert_same(dict(case.model.state_dict()), weights, atol=0)
+    assert_same(inputs, asked, atol=0)
+    assert_same(weights, trained, atol=0)
+
+
+def _copied(rows: Rows) -> Rows:
+    return {name: column.clone() for name, column in rows.items()}
 
 
 def test_params_are_of_the_declared_kind() -> None:
