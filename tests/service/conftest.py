@@ -57,7 +57,7 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def flows(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def flows_client(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of an app with models of known likelihood; see `CONFIGS` for their names."""
     folder = tmp_path_factory.mktemp("flows")
     save_flows(folder)
@@ -67,7 +67,9 @@ def flows(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def autoencoders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def autoencoders_client(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
     """A client of an app with models that reconstruct; see `AUTOENCODERS` for their names."""
     folder = tmp_path_factory.mktemp("autoencoders")
     save_flows(folder, AUTOENCODERS)
@@ -77,7 +79,7 @@ def autoencoders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def coders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def coders_client(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of an app with models that compress; see `CODERS` for their names."""
     folder = tmp_path_factory.mktemp("coders")
     save_coders(folder)
@@ -87,7 +89,9 @@ def coders(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def screens(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def screens_client(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
     """A client of an app with the models of `client` and screens of them; see `save_screens`."""
     folder = tmp_path_factory.mktemp("screens")
     save_screens(folder)

@@ -43,13 +43,13 @@ schema.config.update(base_url="http://test")
 @pytest.mark.slow
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_requests_from_the_schema(case: Any, client: Client, flows: Client) -> None:
+def test_requests_from_the_schema(case: Any, client: Client, flows_client: Client) -> None:
     kwargs = case.as_transport_kwargs()
     if case.operation.path == "/sample" and isinstance(kwargs.get("json"), dict):
         _make_short(kwargs["json"])
     names = ("method", "url", "headers", "params", "data", "json", "files", "cookies")
     request = requests.Request(**{n: kwargs[n] for n in names if n in kwargs}).prepare()
-    able = client if case.operation.path in SCORES_AND_SAMPLES else flows
+    able = client if case.operation.path in SCORES_AND_SAMPLES else flows_client
     response = able.request(
         str(request.method),
         str(request.url),

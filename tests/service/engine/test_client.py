@@ -101,10 +101,10 @@ def with_latents() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def with_streams(coders: Shared) -> list[tuple[str, dict[str, Any]]]:
+def with_streams(coders_client: Shared) -> list[tuple[str, dict[str, Any]]]:
     """Requests to a service with models that compress."""
     images = {"content": npy(events("deep", 20).numpy()), "headers": NPY}
-    stream = coders.post("/compress?model=deep", **images).content
+    stream = coders_client.post("/compress?model=deep", **images).content
     kind = "application/x-likely"
     back = [
         ("/decompress", {"content": stream, "headers": {"content-type": kind, "accept": form}})
@@ -128,12 +128,12 @@ def told(response: httpx.Response) -> tuple[int, dict[str, str], bytes]:
 
 
 def test_answers_are_the_same_through_pickles(
-    screens: Shared, autoencoders: Shared, coders: Shared
+    screens_client: Shared, autoencoders_client: Shared, coders_client: Shared
 ) -> None:
     shared = [
-        (screens, with_screens()),
-        (autoencoders, with_latents()),
-        (coders, with_streams(coders)),
+        (screens_client, with_screens()),
+        (autoencoders_client, with_latents()),
+        (coders_client, with_streams(coders_client)),
     ]
     paths = {url.partition("?")[0] for _, requests in shared for url, _ in requests}
     assert paths == {endpoint.path for endpoint in ENDPOINTS}

@@ -84,18 +84,18 @@ def test_the_rows_of_a_split_request_are_in_one_picture(client: Client) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_one_step_is_one_frame(flows: Client, form: str) -> None:
+def test_one_step_is_one_frame(flows_client: Client, form: str) -> None:
     body = {"seed": 1, "num_samples": 2}
-    png = flows.post("/sample", json=body, headers={"accept": "image/png"})
-    response = flows.post("/sample", json=body, headers={"accept": form})
+    png = flows_client.post("/sample", json=body, headers={"accept": "image/png"})
+    response = flows_client.post("/sample", json=body, headers={"accept": form})
     assert response.status_code == 200
     shown = np.asarray(Image.open(io.BytesIO(response.content)).convert("L"))
     assert np.array_equal(shown, np.asarray(Image.open(io.BytesIO(png.content))))
 
 
-def test_latents_are_decoded_before_the_eyes(flows: Client) -> None:
+def test_latents_are_decoded_before_the_eyes(flows_client: Client) -> None:
     body = {"latents": np.zeros((2, 16)).tolist()}
-    pictures, _ = frames(flows.post("/decode", json=body, headers={"accept": "image/gif"}))
+    pictures, _ = frames(flows_client.post("/decode", json=body, headers={"accept": "image/gif"}))
     assert pictures[0].shape == (4, 10)
 
 
@@ -198,11 +198,11 @@ def test_there_is_room_for_eight_of_the_largest() -> None:
     filled(8)
 
 
-def test_what_cannot_be_animated_is_refused(client: Client, flows: Client) -> None:
+def test_what_cannot_be_animated_is_refused(client: Client, flows_client: Client) -> None:
     def ask(where: Client, **body: Any) -> Any:
         return where.post("/sample", json=body, headers={"accept": "image/gif"})
 
-    problem_of(ask(flows, model="table"), 406, "not-acceptable")
+    problem_of(ask(flows_client, model="table"), 406, "not-acceptable")
     for frame_ms in (19, 10_001, "fast", 50.5):
         problem_of(ask(client, frame_ms=frame_ms), 422, "invalid-request")
     problem_of(ask(client, progress_every=0), 422, "invalid-request")

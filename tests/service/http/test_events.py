@@ -53,9 +53,11 @@ def test_samples_are_shown_while_they_are_made(client: Client) -> None:
         assert np.abs(shown - tiled(quantise(x).numpy())[0]).max() <= 1
 
 
-def test_a_drawn_pixel_stays_as_it_was_shown(flows: Client) -> None:
+def test_a_drawn_pixel_stays_as_it_was_shown(flows_client: Client) -> None:
     body = {"model": "discrete", "seed": 3, "progress_every": 1}
-    *progress, (_, result) = events_in(flows.post("/sample", json=body, headers=ACCEPT_EVENTS))
+    *progress, (_, result) = events_in(
+        flows_client.post("/sample", json=body, headers=ACCEPT_EVENTS)
+    )
     final = picture(result["samples"][0]).ravel()
     assert [data["step"] for _, data in progress] == list(range(1, 9))
     for _, data in progress:
@@ -76,12 +78,16 @@ def test_the_rows_of_a_split_request_are_shown_together(client: Client) -> None:
     assert len(result["samples"]) == 20
 
 
-def test_one_step_has_no_progress(flows: Client) -> None:
+def test_one_step_has_no_progress(flows_client: Client) -> None:
     for model in ("pixels", "table"):
         body = {"model": model, "seed": 1, "num_samples": 2}
-        ((name, result),) = events_in(flows.post("/sample", json=body, headers=ACCEPT_EVENTS))
+        ((name, result),) = events_in(
+            flows_client.post("/sample", json=body, headers=ACCEPT_EVENTS)
+        )
         assert name == "result"
-        assert without_timing(result) == without_timing(flows.post("/sample", json=body).json())
+        assert without_timing(result) == without_timing(
+            flows_client.post("/sample", json=body).json()
+        )
 
 
 def test_what_is_refused_before_it_begins_is_an_ordinary_problem(client: Client) -> None:

@@ -37,10 +37,12 @@ def expected(model: str, x: torch.Tensor, seed: int = 0, **params: Any) -> torch
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_comes_back_is_what_the_model_does_alone(autoencoders: Client, model: str) -> None:
+def test_what_comes_back_is_what_the_model_does_alone(
+    autoencoders_client: Client, model: str
+) -> None:
     x = events(model)
     body = {"model": model, "instances": x.tolist(), "format": "arrays", "seed": 3}
-    response = autoencoders.post("/reconstruct", json=body)
+    response = autoencoders_client.post("/reconstruct", json=body)
     assert response.status_code == 200, response.text
     responses.ReconstructAnswer.model_validate(response.json())
     found = expected(model, x, seed=3)
@@ -55,22 +57,22 @@ def test_what_comes_back_is_what_the_model_does_alone(autoencoders: Client, mode
     assert set(response.json()["params"]) >= {"latent"}
 
 
-def test_what_is_drawn_is_drawn_by_the_seed(autoencoders: Client) -> None:
+def test_what_is_drawn_is_drawn_by_the_seed(autoencoders_client: Client) -> None:
     x, params = events("vae"), {"latent": "noise", "values": "noise"}
     body = {"instances": x.tolist(), "format": "arrays", "params": params}
     first, other = (
-        autoencoders.post("/reconstruct", json={**body, "seed": seed}).json()["samples"]
+        autoencoders_client.post("/reconstruct", json={**body, "seed": seed}).json()["samples"]
         for seed in (5, 6)
     )
     assert np.array_equal(first, expected("vae", x, 5, **params).numpy())
     assert first != other
 
 
-def test_latents_are_decoded_with_a_seed_of_their_own(autoencoders: Client) -> None:
+def test_latents_are_decoded_with_a_seed_of_their_own(autoencoders_client: Client) -> None:
     z = torch.randn(6, *(flow("vae").latent_shape or ()))
     body = {"latents": z.tolist(), "format": "arrays", "params": {"values": "noise"}}
     first, other = (
-        autoencoders.post("/decode", json={**body, "seed": seed}).json() for seed in (5, 6)
+        autoencoders_client.post("/decode", json={**body, "seed": seed}).json() for seed in (5, 6)
     )
     operation = flow("vae").operations()["decode"]
     found = alone("vae", "decode", inputs(6, 5, z=z), operation.Params("noise"))["x"]
@@ -79,12 +81,12 @@ def test_latents_are_decoded_with_a_seed_of_their_own(autoencoders: Client) -> N
     assert (first["seed"], other["seed"]) == (5, 6)
 
 
-def test_reconstructions_in_every_form(autoencoders: Client) -> None:
+def test_reconstructions_in_every_form(autoencoders_client: Client) -> None:
     x = events("vae")
     pixels = quantise(expected("vae", x)).numpy()
     files = [("files", file(Image.fromarray(one[0]))) for one in quantise(x).numpy()]
     forms = {
-        accept: autoencoders.post("/reconstruct", files=files, headers={"accept": accept})
+        accept: autoencoders_client.post("/reconstruct", files=files, headers={"accept": accept})
         for accept in ("image/png", "application/zip", "application/x-npz", "image/gif")
     }
     for accept, response in forms.items():
@@ -100,12 +102,12 @@ def test_reconstructions_in_every_form(autoencoders: Client) -> None:
     assert np.array_equal(quantise(torch.from_numpy(found)).numpy(), pixels)
 
 
-def test_the_error_is_of_the_event_as_the_model_takes_it(autoencoders: Client) -> None:
+def test_the_error_is_of_the_event_as_the_model_takes_it(autoencoders_client: Client) -> None:
     grid = flow("vae").grid
     assert grid is not None
     grey = np.full((2, *flow("vae").event_shape), 0.4, np.float32)
     body = {"instances": grey.tolist(), "format": "arrays"}
-    answer = autoencoders.post("/reconstruct", json=body).json()
+    answer = autoencoders_client.post("/reconstruct", json=body).json()
     _, height, width = flow("vae").event_shape
     form = Preprocessing(height, width, levels=grid.num_levels)
     taken, _ = discretised(grey, grid, form)
@@ -115,17 +117,17 @@ def test_the_error_is_of_the_event_as_the_model_takes_it(autoencoders: Client) -
     assert all(result["converted"] for result in answer["results"])
 
 
-def test_a_pixel_at_a_time_can_be_watched(autoencoders: Client) -> None:
+def test_a_pixel_at_a_time_can_be_watched(autoencoders_client: Client) -> None:
     x = events("pixelvae", 2)
     body = {"model": "pixelvae", "instances": x.tolist(), "progress_every": 1}
-    response = autoencoders.post("/reconstruct", json=body, headers=ACCEPT_EVENTS)
+    response = autoencoders_client.post("/reconstruct", json=body, headers=ACCEPT_EVENTS)
     *progress, (name, result) = events_in(response)
     assert name == "result"
     assert len(progress) > 1
     assert len(result["results"]) == len(result["samples"]) == 2
 
 
-def test_what_is_refused(autoencoders: Client, flows: Client) -> None:
+def test_what_is_refused(autoencoders_client: Client, flows_client: Client) -> None:
     x = events("vae", 1).tolist()
     for body, says in (
         ({}, "instances"),
@@ -134,13 +136,15 @@ def test_what_is_refused(autoencoders: Client, flows: Client) -> None:
         ({"instances": x, "params": {"latent": "median"}}, "latent"),
         ({"instances": x, "seed": -1}, "seed"),
     ):
-        problem = problem_of(autoencoders.post("/reconstruct", json=body), 422, "invalid-request")
+        problem = problem_of(
+            autoencoders_client.post("/reconstruct", json=body), 422, "invalid-request"
+        )
         assert says in problem["detail"]
-    many = autoencoders.post("/reconstruct", json={"instances": x * 41})
+    many = autoencoders_client.post("/reconstruct", json={"instances": x * 41})
     problem_of(many, 422, "too-many-rows")
     wrong = {"headers": {"content-type": "application/x-npy"}, "content": npy(np.zeros((1, 5)))}
-    problem_of(autoencoders.post("/reconstruct", **wrong), 422, "invalid-array")
+    problem_of(autoencoders_client.post("/reconstruct", **wrong), 422, "invalid-array")
     image = events_of(flow("pixels"), 1).tolist()
-    answer = flows.post("/reconstruct", json={"instances": image})
+    answer = flows_client.post("/reconstruct", json={"instances": image})
     says = problem_of(answer, 422, "unsupported-operation")["detail"]
     assert "pixels has no operation reconstruct" in says

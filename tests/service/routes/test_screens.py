@@ -17,9 +17,11 @@ from tests.support.service.screens import NUM, SCREENED, X
 
 
 @pytest.fixture(scope="module")
-def screen(screens: Client) -> LoadedModel:
+def screen(screens_client: Client) -> LoadedModel:
     """The default screen as the worker has it, to ask it without the engine."""
-    (place,) = [url for url in screens.app.state.service.settings.bundles if "screens" in url]
+    (place,) = [
+        url for url in screens_client.app.state.service.settings.bundles if "screens" in url
+    ]
     return shelve(load(f"{place}/screen"))
 
 
@@ -44,9 +46,9 @@ def refused(client: Client, path: str, **fields: Any) -> str:
 
 
 def test_the_default_screen_says_what_its_components_found(
-    screens: Client, screen: LoadedModel
+    screens_client: Client, screen: LoadedModel
 ) -> None:
-    answer = ask(screens, "/ood_score", alpha=0.1)
+    answer = ask(screens_client, "/ood_score", alpha=0.1)
     rows = offline(screen)
     calibration = screen.bundle.calibrations["screen"]
     assert answer["model"].startswith("screen@")
@@ -65,13 +67,13 @@ def test_the_default_screen_says_what_its_components_found(
     assert {result["is_ood"] for result in answer["results"]} == {True, False}
 
 
-def test_a_plain_model_has_no_components(screens: Client) -> None:
-    result = ask(screens, "/ood_score", model="jem")["results"][0]
+def test_a_plain_model_has_no_components(screens_client: Client) -> None:
+    result = ask(screens_client, "/ood_score", model="jem")["results"][0]
     assert result["components"] is result["category"] is None
 
 
-def test_the_marginal_promise_with_its_numbers(screens: Client) -> None:
-    found = ask(screens, "/ood_score", alpha=0.1, delta=0.2)["calibration"]
+def test_the_marginal_promise_with_its_numbers(screens_client: Client) -> None:
+    found = ask(screens_client, "/ood_score", alpha=0.1, delta=0.2)["calibration"]
     assert (found["mode"], found["num_images"], found["k_star"]) == ("marginal", NUM, None)
     assert found["effective_alpha"] == 20 / 200
     assert found["rate_bound"] == pytest.approx(rate_bound(NUM, 20, 0.2))
@@ -79,8 +81,8 @@ def test_the_marginal_promise_with_its_numbers(screens: Client) -> None:
         assert part in found["guarantee"]
 
 
-def test_pac_flags_by_its_rank(screens: Client, screen: LoadedModel) -> None:
-    answer = ask(screens, "/ood_score", alpha=0.2, guarantee="pac", delta=0.01)
+def test_pac_flags_by_its_rank(screens_client: Client, screen: LoadedModel) -> None:
+    answer = ask(screens_client, "/ood_score", alpha=0.2, guarantee="pac", delta=0.01)
     k_star = pac_rank(NUM, 0.2, 0.01)
     assert answer["calibration"]["k_star"] == k_star < 40
     assert answer["calibration"]["effective_alpha"] == k_star / 200
@@ -92,8 +94,8 @@ def test_pac_flags_by_its_rank(screens: Client, screen: LoadedModel) -> None:
         assert result["alpha"] == 0.2
 
 
-def test_classes_have_their_own_calibration(screens: Client, screen: LoadedModel) -> None:
-    answer = ask(screens, "/ood_score", alpha=0.3, guarantee="class_conditional")
+def test_classes_have_their_own_calibration(screens_client: Client, screen: LoadedModel) -> None:
+    answer = ask(screens_client, "/ood_score", alpha=0.3, guarantee="class_conditional")
     rows = offline(screen)
     calibration = screen.bundle.calibrations["screen"]
     assert calibration.category is not None
@@ -123,14 +125,14 @@ def test_classes_have_their_own_calibration(screens: Client, screen: LoadedModel
     ],
 )
 def test_what_cannot_be_promised_is_refused(
-    screens: Client, fields: dict[str, Any], why: str
+    screens_client: Client, fields: dict[str, Any], why: str
 ) -> None:
     for path in ("/ood_score", "/classify"):
         if path == "/ood_score" or ("score" not in fields and fields.get("model") is None):
-            assert why in refused(screens, path, **fields)
+            assert why in refused(screens_client, path, **fields)
 
 
-def test_a_class_with_too_few_images_is_named(screens: Client, screen: LoadedModel) -> None:
+def test_a_class_with_too_few_images_is_named(screens_client: Client, screen: LoadedModel) -> None:
     category = screen.bundle.calibrations["screen"].category
     assert category is not None
     sizes = category.bincount(minlength=3)
@@ -138,13 +140,13 @@ def test_a_class_with_too_few_images_is_named(screens: Client, screen: LoadedMod
     row = int(next(i for i, c in enumerate(seen.tolist()) if sizes[c] < NUM))
     size = int(sizes[seen[row]])
     alpha = 0.5 / (size + 1) + 0.5 / (NUM + 1)
-    why = refused(screens, "/ood_score", alpha=alpha, guarantee="class_conditional")
+    why = refused(screens_client, "/ood_score", alpha=alpha, guarantee="class_conditional")
     assert f"image {row} looks like class {CLASS_NAMES[int(seen[row])]}" in why
     assert f"there are {size} calibration images" in why
 
 
-def test_several_images_are_judged_as_a_group(screens: Client, screen: LoadedModel) -> None:
-    found = ask(screens, "/ood_score", alpha=0.1)["batch"]
+def test_several_images_are_judged_as_a_group(screens_client: Client, screen: LoadedModel) -> None:
+    found = ask(screens_client, "/ood_score", alpha=0.1)["batch"]
     rows = offline(screen)
     calibration = screen.bundle.calibrations["screen"]
     expected = group_test(calibration, rows["score"], rows["z"])
@@ -155,14 +157,16 @@ def test_several_images_are_judged_as_a_group(screens: Client, screen: LoadedMod
     assert group["is_ood"] == (group["p_value"] <= 0.1)
     assert group["note"] is None
     assert "groups of 12 images" in group["guarantee"]
-    strange = ask(screens, "/ood_score", torch.ones(12, 1, 8, 8), alpha=0.1)["batch"]["group"]
+    strange = ask(screens_client, "/ood_score", torch.ones(12, 1, 8, 8), alpha=0.1)["batch"][
+        "group"
+    ]
     assert strange["is_ood"]
     assert strange["p_value"] == 1 / 17
 
 
-def test_a_group_too_large_for_alpha_has_no_verdict(screens: Client) -> None:
-    found = ask(screens, "/ood_score", alpha=0.05)["batch"]
+def test_a_group_too_large_for_alpha_has_no_verdict(screens_client: Client) -> None:
+    found = ask(screens_client, "/ood_score", alpha=0.05)["batch"]
     assert found["group"]["is_ood"] is None
     assert "199 calibration images make 16 groups of 12" in found["group"]["note"]
     assert "one alone is rejected only at 0.0042" in found["note"]
-    assert ask(screens, "/ood_score", X[:2], alpha=0.05)["batch"]["note"] is None
+    assert ask(screens_client, "/ood_score", X[:2], alpha=0.05)["batch"]["note"] is None
