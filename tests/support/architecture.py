@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -71,6 +71,28 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def offenders(rule: Rule, files: Iterable[Source]) -> list[str]:
     """Every file that breaks a rule, with what it does."""
     return [f"{file.title} {wrong}" for file in files for wrong in rule(file)]
+
+
+def room_in(rooms: Container[str], name: str) -> str | None:
+    """The room of a module or of a name in it. Files directly in models/ are the room "models".
+
+    None for what stands in none, as the packages that hold rooms: they have no code to import.
+    """
+    parts = name.split(".")
+    for num in (3, 2):
+        if ".".join(parts[:num]) in rooms:
+            return ".".join(parts[:num])
+    return "models" if parts[0] == "models" and len(parts) > 1 and parts[1] != "core" else None
+
+
+def arrows(rooms: Container[str], files: Iterable[Source]) -> dict[str, set[str]]:
+    """Which rooms a room imports, as its files do it."""
+    graph: dict[str, set[str]] = {}
+    for file in files:
+        here = room_in(rooms, file.module) or file.module
+        targets = {room_in(rooms, name) or name for name in file.imports}
+        graph.setdefault(here, set()).update(targets - {here})
+    return graph
 
 
 def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
