@@ -52,9 +52,9 @@ class Config:
     embedding: int = 8
     """Numbers that tell the blocks time and class."""
     sampler: SamplerName = field(default="ddim", metadata=KEEPS_WEIGHTS)
-    """With which samples are drawn unless a request says otherwise."""
+    """Sampler with which samples are drawn unless a request says otherwise."""
     num_steps: int = field(default=4, metadata=KEEPS_WEIGHTS)
-    """Of that sampler; so are the settings below."""
+    """Steps of that sampler; the settings below are its own too."""
     spacing: SpacingName = field(default="auto", metadata=KEEPS_WEIGHTS)
     eta: float = field(default=0.0, metadata=KEEPS_WEIGHTS)
     clip: bool = field(default=True, metadata=KEEPS_WEIGHTS)

@@ -68,7 +68,7 @@ def _dequantisation(config: Config) -> VariationalDequantisation | None:
 
 
 def _scale(shape: tuple[int, ...], num_scales: int, config: Config) -> Transform:
-    """One resolution and all below. (B, *shape) -> (B, D)."""
+    """The flow of one resolution and all below. (B, *shape) -> (B, D)."""
     shape = squeezed_shape(shape)
     parts: list[Transform] = [Squeeze()]
     for _ in range(config.flow_steps):

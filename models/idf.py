@@ -44,12 +44,12 @@ class Config:
     num_scales: int = 2
     """Times the image is squeezed, one group of the channels going on after each but the last."""
     num_groups: int = 4
-    """Of the channels of a scale, coded one after the other, each given those before it."""
+    """Groups of a scale's channels, coded one after the other, each given those before it."""
     flow_steps: int = 1
     """Couplings of each scale, a fixed permutation of the channels between them; with 0 the latents
     are the pixels themselves."""
     num_parts: int = 4
-    """Of a coupling: 2 as in IDF, 4 as in general invertible transformations."""
+    """Parts of a coupling: 2 as in IDF, 4 as in general invertible transformations."""
     shift: float = 1.0
     """Levels that a coupling moves a latent by when its network says 1; few, since the gradient
     through rounding is biased, and latents that jump about undo what the priors have learned."""
@@ -62,9 +62,9 @@ class Config:
     num_components: int = 3
     """Logistics of the mixture that every latent has."""
     temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which samples are drawn unless a request says otherwise."""
+    """Temperature at which samples are drawn unless a request says otherwise."""
     seed: int = 0
-    """Of the permutations; it belongs to the weights."""
+    """Seed of the permutations; it belongs to the weights."""
 
 
 class Latent(NamedTuple):
@@ -101,7 +101,7 @@ class Model(GenerativeModel):
             shapes.append(squeezed_shape(shape))
             shape = (shapes[-1][0] // config.num_groups, *shapes[-1][1:])
         self.shapes = shapes[::-1]
-        """Of the scales after squeezing, the deepest first, as everything here."""
+        """Shapes of the scales after squeezing, the deepest first, as everything here."""
         self.num_parts = 1 + config.num_scales * (config.num_groups - 1)
         self.flows = nn.ModuleList(_flow(config, s, i) for i, s in enumerate(self.shapes))
         self.priors = nn.ModuleList(self._prior(index) for index in range(self.num_parts))
@@ -145,7 +145,7 @@ class Model(GenerativeModel):
         return weight.new_zeros(num_rows, 0, height, width)
 
     def prior(self, index: int, given: Tensor) -> IntegerMixture:
-        """Of part `index`. Shapes: (B, g, h, w) -> of latents (B, c, h, w)."""
+        """The distribution of part `index`. Shapes: (B, g, h, w) -> of latents (B, c, h, w)."""
         params = self.priors[index](given / self.unit)
         return integer_mixture(params, self.part_shape(index)[0], self.unit)
 
@@ -163,7 +163,7 @@ class Model(GenerativeModel):
         return unsqueeze(flow.inverse(known))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Of pixels, exact. Shapes: (B, C, H, W) in [0, 1] -> (B,), nats."""
+        """log P of the pixels, exact. Shapes: (B, C, H, W) in [0, 1] -> (B,), nats."""
         parts = enumerate(self.latents(self.levels(x)))
         every = [self.prior(i, given).log_prob(z).flatten(1).sum(1) for i, (z, given) in parts]
         return torch.stack(every).sum(0)

@@ -34,7 +34,7 @@ class Config:
     num_levels: int = 2
     output: OutputName = "bernoulli"
     num_components: int = 5
-    """Of a logistic mixture."""
+    """Components of a logistic mixture."""
     one_hot: bool = False
     """Whether the network sees levels as indicators; else as numbers in [-1, 1]."""
     hidden: tuple[int, ...] = (24, 24)
@@ -48,9 +48,9 @@ class Config:
     order: Literal["raster", "mixed", "random"] = "mixed"
     """mixed: the first mask has the raster order, each other one its own random order."""
     seed: int = 0
-    """Of the orders and connectivities; it belongs to the weights."""
+    """Seed of the orders and connectivities; it belongs to the weights."""
     temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which samples are drawn unless a request says otherwise."""
+    """Temperature at which samples are drawn unless a request says otherwise."""
 
 
 class Model(GenerativeModel):
@@ -102,7 +102,7 @@ class Model(GenerativeModel):
         return levels.to(dtype) * (2 / (self.grid.num_levels - 1)) - 1
 
     def log_prob(self, x: Tensor, mask: int = 0) -> Tensor:
-        """By one order. Shapes: (B, *event) -> (B,), nats."""
+        """log P by one order. Shapes: (B, *event) -> (B,), nats."""
         levels = self.grid.levels(x).flatten(1)
         params = self.net(self.features(levels, x.dtype), mask)
         return self.output.log_prob(params, levels).sum(1)

@@ -52,11 +52,11 @@ class Config(FlowConfig):
     """Connections from a block's inputs straight to its outputs: D^2 weights."""
     dropout: float = 0.0
     order: Literal["reversed", "random"] = "reversed"
-    """Of the dimensions, in every second block, or random in all blocks but the first."""
+    """Order of the dimensions: reversed in every second block, or random in all but the first."""
     seed: int = 0
-    """Of the random orders; it belongs to the weights."""
+    """Seed of the random orders; it belongs to the weights."""
     scale_bound: float = 5.0
-    """Of each block's log scales: tanh keeps them within plus and minus this."""
+    """Bound on each block's log scales: tanh keeps them within plus and minus this."""
 
 
 class Model(FlowModel):
@@ -94,7 +94,7 @@ class Model(FlowModel):
         self.blocks = tuple(blocks)
 
     def graphs(self) -> Mapping[str, Graph]:
-        """The direction that is one pass."""
+        """The graph of the direction that is one pass."""
         name = "log_prob" if self.config.direction == "maf" else "decode"
         return {name: super().graphs()[name]}
 

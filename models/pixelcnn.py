@@ -37,10 +37,10 @@ class Config:
 
     event_shape: tuple[int, ...] = (1, 4, 4)
     num_levels: int = 4
-    """Of grey, or of each colour."""
+    """Levels of grey, or of each colour."""
     output: OutputName = "categorical"
     num_components: int = 5
-    """Of the logistic mixture."""
+    """Components of the logistic mixture."""
     num_classes: int = 3
     conditional: bool = True
     """Whether samples and likelihoods can be given a class; if not, num_classes is ignored."""
@@ -57,11 +57,11 @@ class Config:
     kernel_size: int = 3
     input_kernel_size: int = 5
     dilations: tuple[int, ...] = (1, 2)
-    """Of the layers in turn; 1 is dense."""
+    """Dilations of the layers in turn; 1 is dense."""
     head_channels: int = 8
     dropout: float = 0.0
     temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which samples are drawn unless a request says otherwise."""
+    """Temperature at which samples are drawn unless a request says otherwise."""
 
 
 class Model(GenerativeModel):
@@ -119,7 +119,7 @@ class Model(GenerativeModel):
         return -self.log_prob(x, label)
 
     def log_prob(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """Of the nearest grid values, given a label or (-1) none.
+        """log P of the nearest grid values, given a label or (-1) none.
 
         Shapes: x (B, C, H, W), label (B,) -> (B,), nats.
         """

@@ -33,11 +33,11 @@ class Config(LatentConfig):
 
     output: OutputName = "bernoulli"
     num_components: int = 5
-    """Of the logistic mixture."""
+    """Components of the logistic mixture."""
     decoder: NetName = "conv"
-    """From the latents to feature maps as large as the image."""
+    """Network from the latents to feature maps as large as the image."""
     decoder_channels: tuple[int, ...] = (8, 4)
-    """Of a convolutional decoder, which doubles the sides for each."""
+    """Widths of a convolutional decoder, which doubles the sides for each."""
     decoder_hidden: tuple[int, ...] = (16,)
     num_features: int = 3
     """Feature maps, which every layer of the PixelCNN sees."""
@@ -48,13 +48,13 @@ class Config(LatentConfig):
     kernel_size: int = 3
     input_kernel_size: int = 3
     dilations: tuple[int, ...] = (1,)
-    """Of the layers in turn; 1 is dense."""
+    """Dilations of the layers in turn; 1 is dense."""
     coordinates: bool = False
     """Whether a pixel's row and column are inputs of the PixelCNN."""
     head_channels: int = 8
     dropout: float = 0.0
     pixel_temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which pixels are drawn unless a request says otherwise; latents have their own."""
+    """Temperature of the pixels unless a request says otherwise; latents have their own."""
 
 
 class Model(LatentModel):
@@ -106,7 +106,7 @@ class Model(LatentModel):
         return found.squeeze(1).to(z.dtype)
 
     def log_prob_given(self, x: Tensor, z: Tensor) -> Tensor:
-        """Of the nearest grid values. Shapes: x (B, 1, H, W), z (B * K, D) -> (B * K,), nats."""
+        """log P of the nearest levels. Shapes: x (B, 1, H, W), z (B * K, D) -> (B * K,), nats."""
         many = x.repeat_interleave(len(z) // len(x), 0) if len(z) > len(x) else x
         size = _PART if x.device.type == "cpu" else len(many)
         parts = zip(many.split(size), z.split(size), strict=True)

@@ -48,14 +48,14 @@ class Model(FlowModel):
 
 
 def _flat(shape: tuple[int, ...], config: Config) -> Transform:
-    """Of a vector: alternate entries, in turns."""
+    """The flow of a vector: alternate entries move in turns."""
     return Chain(
         _couplings([halves(shape, swap=i % 2 == 1) for i in _range(config)], shape, config)
     )
 
 
 def _scale(shape: tuple[int, ...], num_scales: int, config: Config) -> Transform:
-    """One resolution and all below. (B, *shape) -> (B, D)."""
+    """The flow of one resolution and all below. (B, *shape) -> (B, D)."""
     checkerboard = [halves(shape, swap=i % 2 == 1) for i in _range(config)]
     parts = _couplings(checkerboard, shape, config)
     if num_scales == 1:

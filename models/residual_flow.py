@@ -80,7 +80,7 @@ class Model(FlowModel):
             self.likelihood = Likelihood.ESTIMATE
 
     def through(self, y: Tensor, log_det: LogDet) -> tuple[Tensor, Tensor]:
-        """`flow`, with the blocks' log-determinants found by `log_det`.
+        """`flow`, with the blocks' log-determinants by `log_det`.
 
         Shapes: (B, *event) -> (B, D), (B,).
         """
@@ -140,7 +140,7 @@ class Model(FlowModel):
 
 
 def _blocks(config: Config, num_dims: int) -> Iterator[ResidualBlock]:
-    """In the order from x to z."""
+    """The blocks in the order from x to z."""
     if min(config.blocks_at, default=-1) < 0 or sum(config.blocks_at) < 1:
         raise ValueError(f"blocks_at {config.blocks_at}: accepted are counts with a sum above 0")
     if len(config.event_shape) == 1 or config.fully_connected:

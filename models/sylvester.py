@@ -41,7 +41,7 @@ class Config(FlowConfig):
     """The last is of images of even sides only, and its directions cost the same."""
     num_blocks: int = 3
     num_units: int = 2
-    """Of a Sylvester block: directions in which it moves z; at most the dimensions."""
+    """Directions in which a Sylvester block moves z; at most the dimensions."""
     num_reflections: int = 2
     """Householder reflections of which a Sylvester block's directions are made."""
     channels: int = 8

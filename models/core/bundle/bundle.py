@@ -48,10 +48,10 @@ class Bundle:
     preprocessing: Preprocessing | None
     """None for vectors."""
     feature_names: tuple[str, ...] = ()
-    """Of vectors, where their columns have names."""
+    """Names of the columns, for models of vectors whose columns have names."""
     class_names: tuple[str, ...] = ()
     calibrations: dict[str, Calibration] = field(default_factory=dict)
-    """By OOD score; the first is the default."""
+    """A calibration for each OOD score; the first is the default."""
     calibration_source: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ class Calibration:
         z: Tensor | None = None,
         category: Tensor | None = None,
     ) -> "Calibration":
-        """In any order. Shapes: scores (N,), higher = stranger, z (N, J), category (N,).
+        """A calibration from scores in any order. Shapes: scores (N,), z (N, J), category (N,).
 
         Raises ValueError if any score is not finite.
         """

@@ -116,5 +116,5 @@ def _mahalanobis(means: Tensor, inverse: Tensor, num: int) -> Tensor:
 
 
 def _cut(z: Tensor) -> Tensor:
-    """What is no number counts as strange."""
+    """z-values cut at CLIP on either side; NaN counts as strange. Shapes: (M, J) -> (M, J)."""
     return z.double().nan_to_num(nan=CLIP, posinf=CLIP, neginf=-CLIP).clamp(-CLIP, CLIP)

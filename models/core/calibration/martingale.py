@@ -52,7 +52,7 @@ class Martingale:
         self.log_value = 0.0
         self.log_max = 0.0
         self.alarmed_at: int | None = None
-        """After how many images the capital reached 1 / alpha for the first time."""
+        """Number of images after which the capital first reached 1 / alpha; None: not yet."""
         self._log_stakes = np.full(len(BETS), -math.inf)
 
     def bet(self, p_value: np.ndarray) -> np.ndarray:

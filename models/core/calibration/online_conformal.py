@@ -7,7 +7,7 @@ independent and uniform, exactly (Vovk, Gammerman and Shafer 2005, theorem 8.2).
 
 Scores are not kept, only how many there are in each cell: a value that calibration images have, or
 the gap between two. Images in one gap are exchangeable among themselves, so that breaking ties
-between them gives the same law as their order would.
+between them gives the same distribution as their order would.
 """
 
 from functools import lru_cache

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 _NUM_HALVINGS = 50
-"""Of the interval from 0 to 1; a few more, and its middle would be rounded to an end."""
+"""Halvings of the interval [0, 1]; a few more, and its middle would be rounded to an end."""
 
 
 def pac_rank(num: int, alpha: float, delta: float) -> int:
     """The largest k whose rule keeps the rate at most alpha in all but a share delta of sets.
 
     That is max{k: P(Beta(k, n + 1 - k) <= alpha) >= 1 - delta}; since the k-th smallest of n
-    uniform numbers has this law, the probability is P(Binomial(n, alpha) >= k). Raises ValueError
-    with the size needed if not even k = 1 will do.
+    uniform numbers has this distribution, the probability is P(Binomial(n, alpha) >= k). Raises
+    ValueError with the size needed if not even k = 1 will do.
     """
     if not (0 < alpha < 1 and 0 < delta < 1):
         raise ValueError(f"alpha {alpha}, delta {delta}: accepted are numbers between 0 and 1")
@@ -59,7 +59,7 @@ def rate_bound(num: int, rank: int, delta: float) -> float:
 
 @lru_cache(1024)
 def _pac_rank(num: int, alpha: float, delta: float) -> int:
-    """The same, 0 if there is none."""
+    """The rank that `pac_rank` gives, or 0 if not even k = 1 keeps the promise."""
     counts = torch.arange(num + 1, dtype=torch.float64)
     masses = _log_masses(num, alpha, counts, _log_choices(num, counts)).exp()
     # P(Binomial >= k) >= 1 - delta says that all counts below k have at most delta together.

@@ -45,7 +45,7 @@ class Rule:
     guarantee: Guarantee
     delta: float
     rank: int
-    """Of N calibration images, alarms have p_value <= rank / (N + 1)."""
+    """Alarms have p_value <= rank / (N + 1), with N calibration images."""
 
     @classmethod
     def of(

@@ -27,7 +27,7 @@ class Grid:
 
 
 def grid_of(event_shape: tuple[int, ...], num_levels: int) -> Grid | None:
-    """Images lie in [0, 1], vectors hold the levels themselves; None if num_levels is 0.
+    """The grid of images in [0, 1] or of vectors of levels; None if num_levels is 0.
 
     Raises ValueError if there is but one level, or an image without levels.
     """
@@ -42,10 +42,10 @@ def grid_of(event_shape: tuple[int, ...], num_levels: int) -> Grid | None:
 
 
 def binarise(pixels: Tensor, u: Tensor) -> Tensor:
-    """White with probability grey / 255, u uniform in [0, 1). Shapes: uint8, float -> uint8.
+    """Black and white pixels, white with probability grey / 255 by uniform numbers u in [0, 1).
 
-    The law of the statically binarised MNIST (Salakhutdinov and Murray 2008); black and white
-    pixels stay as they are.
+    The distribution of the statically binarised MNIST (Salakhutdinov and Murray 2008); black and
+    white pixels stay as they are. Shapes: uint8, float -> uint8.
     """
     return torch.where(u < pixels.float() / 255, 255, 0).to(torch.uint8)
 

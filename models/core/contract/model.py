@@ -27,7 +27,7 @@ class Servable(nn.Module, ABC):
     """What the number is that log_likelihood gives by default; None without one."""
     event_shape: tuple[int, ...]
     latent_shape: tuple[int, ...] | None = None
-    """Of z, for models that encode and decode."""
+    """The shape of z; None for models that do not encode and decode."""
     grid: Grid | None = None
     """The values that events can take; None if they are continuous."""
     num_classes: int = 0

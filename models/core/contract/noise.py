@@ -33,7 +33,7 @@ def event_seeds(seed: Tensor, x: Tensor) -> Tensor:
 
 
 def normal(seed: Tensor, step: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
-    """Standard normal. Shapes: seed (B,), step (B,), both int64 on the CPU -> (B, *shape).
+    """Standard normal noise. Shapes: seed (B,), step (B,), both int64 on the CPU -> (B, *shape).
 
     Draws that share (seed, step) must differ in `stream`, or they are the same numbers.
     """
@@ -41,7 +41,7 @@ def normal(seed: Tensor, step: Tensor, shape: tuple[int, ...], stream: int = 0) 
 
 
 def uniform(seed: Tensor, step: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:
-    """Uniform on [0, 1). Shapes and streams as in `normal`."""
+    """Noise uniform on [0, 1). Shapes and streams as in `normal`."""
     return _stack(seed, step, stream, lambda rng: rng.random(shape, np.float32))
 
 

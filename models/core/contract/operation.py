@@ -104,7 +104,7 @@ class Operation(ABC, Generic[P]):
 
 
 def run(operation: Operation[P], inputs: Rows, params: P) -> Rows:
-    """The same program without an engine: for training, calibration and tests."""
+    """Run a program without an engine, for training, calibration and tests: the result columns."""
     rows = operation.init(inputs, params)
     for _ in range(operation.num_steps(params)):
         rows = operation.step(rows)

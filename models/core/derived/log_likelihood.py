@@ -26,7 +26,7 @@ class EnergyOf(Around[P]):
 def likelihood_operations(
     model: GenerativeModel, log_likelihood: Operation[Any]
 ) -> Mapping[str, Operation[Any]]:
-    """All that are made of a likelihood: itself, energy, and of images of levels this one."""
+    """The likelihood, its energy, and for images of levels also input_complexity."""
     found = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
     grid = model.grid
     if grid is None or len(model.event_shape) != 3 or grid.num_levels > MOST_LEVELS:

@@ -57,7 +57,7 @@ def filtered(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Of the three neighbours the one nearest to left + above - corner; the first of equals."""
+    """The neighbour that is nearest to left + above - corner; the first of equals."""
     by_left, by_above = np.abs(above - corner), np.abs(left - corner)
     by_corner = np.abs(left + above - 2 * corner)
     is_left = (by_left <= by_above) & (by_left <= by_corner)

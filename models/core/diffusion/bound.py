@@ -131,5 +131,5 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def _times(factor: Tensor, x: Tensor) -> Tensor:
-    """A number a row. Shapes: (B,), (B, ...) -> (B, ...) of x's kind and place."""
+    """x times a number a row. Shapes: (B,), (B, ...) -> (B, ...), of x's dtype and device."""
     return factor.to(x).view(-1, *(1 for _ in x.shape[1:])) * x

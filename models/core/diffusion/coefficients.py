@@ -48,7 +48,7 @@ def times(num_train_steps: int, steps_left: Tensor, num_steps: Tensor, quadratic
 def coefficients(
     schedule: Schedule, sampler: Tensor, eta: Tensor, before: Tensor, t: Tensor, s: Tensor
 ) -> Coefficients:
-    """Of the step from time t to s < t, after one from `before` to t; before = t if t is the first.
+    """Numbers of the step from t to s < t, after one from `before` to t (before = t: the first).
 
     Every sampler moves along z_s = a_s x_0 + sqrt(b_s^2 - sigma^2) eps + noise of standard
     deviation sigma (Song et al. 2021, arXiv:2010.02502, eq. 12; a and b are alpha_bar and

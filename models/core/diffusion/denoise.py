@@ -23,7 +23,7 @@ LARGEST_SIGMA = 1.0
 
 
 ERROR_SIGMAS = slice(3, 7)
-"""Of the levels, those at which noise is put in: below it is lost, above it is all that is seen."""
+"""Levels at which noise is put in: below them it is lost, above them it is all that is seen."""
 
 
 _NOISE_SEED = 2010

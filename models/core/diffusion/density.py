@@ -90,5 +90,5 @@ class DiffusionModel(GenerativeModel):
         return 2 * x - 1
 
     def to_event(self, z: Tensor) -> Tensor:
-        """The inverse, ends cut off. Shapes: (B, C, H, W) -> same."""
+        """The inverse of `from_event`, ends cut off. Shapes: (B, C, H, W) -> same."""
         return ((z + 1) / 2).clamp(0, 1)

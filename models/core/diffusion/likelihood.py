@@ -143,7 +143,7 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
         }
 
     def step(self, rows: Rows) -> Rows:
-        """A term of the bound, or a stage of the ODE; rows of a kind share a network call."""
+        """A term of the bound, or a stage of the ODE; rows of one method share a network call."""
         probes = rows["plan"][:, 0]
         result = {**rows, "value": torch.zeros_like(rows["total"])}
         for num_probes in probes.unique().tolist():
@@ -167,7 +167,7 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
         return {"value": weight.to(value.device) * value + prior}
 
     def _passed(self, rows: Rows) -> Rows:
-        """With the step's value in the sum of its pass, and whole passes in mean and squares."""
+        """The rows, the step's value in the sum of its pass, whole passes in mean and squares."""
         value, device = rows.pop("value"), rows["total"].device
         step = rows["step"] + 1
         calls = rows["plan"][:, 2]

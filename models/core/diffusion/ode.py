@@ -17,7 +17,7 @@ from models.core.diffusion.bound import decoder_log_prob
 from models.core.diffusion.density import DiffusionModel
 
 NUM_STAGES = 4
-"""Of the classical Runge-Kutta method, each with one look at the network."""
+"""Stages of the classical Runge-Kutta method, each with one look at the network."""
 PROBE_STREAM = 1
 """Noise stream of the probes; images get theirs from stream 0."""
 
@@ -47,7 +47,7 @@ class FlowOde:
         )
 
     def columns(self, x: Tensor) -> Rows:
-        """As they are before the first stage. Shapes: x (B, C, H, W)."""
+        """The columns before the first stage. Shapes: x (B, C, H, W)."""
         return dict.fromkeys(("y", "at_stage", "slope"), torch.zeros_like(x, dtype=torch.float64))
 
     def stage(self, rows: Rows, place: Tensor, num_steps: Tensor, num_probes: int) -> Rows:
@@ -68,7 +68,7 @@ class FlowOde:
         return {**rows, "value": value, "noise": weight.square() * variance}
 
     def _begun(self, rows: Rows, place: Tensor) -> Rows:
-        """With rows at their first stage at x + sigma_1 eps."""
+        """The rows, those at their first stage placed at x + sigma_1 eps."""
         first = _first(place)
         if len(first) == 0:
             return rows
@@ -97,7 +97,7 @@ class FlowOde:
         return slope, traces.mean(0), traces.var(0) / num_probes
 
     def _time(self, log_alpha_bar: Tensor) -> Tensor:
-        """When the schedule is there. Shapes: float64 (B,) -> (B,) in [1, T], on the CPU."""
+        """The time of this log alpha_bar. Shapes: float64 (B,) -> (B,) in [1, T], on the CPU."""
         table, last = self._log_alpha_bars, len(self._log_alpha_bars) - 1
         after = torch.searchsorted(-table, -log_alpha_bar).clamp(1, last)
         part = (table[after - 1] - log_alpha_bar) / (table[after - 1] - table[after])
@@ -134,7 +134,7 @@ class FlowOde:
         return noise.to(rows["y"])
 
     def _probes(self, rows: Rows, num_probes: int) -> Tensor:
-        """Signs. -> (num_probes, B, C, H, W)."""
+        """Random signs, the probes of `divergence`. -> (num_probes, B, C, H, W)."""
         shape = (num_probes, *self.model.event_shape)
         u = uniform(rows["seed"], rows["step"], shape, PROBE_STREAM).transpose(0, 1)
         return torch.where(u < 0.5, -1.0, 1.0).to(rows["x"])

@@ -189,7 +189,7 @@ class DiffusionSample(Operation[DiffusionSampleParams]):
         return {**rows, "step": step + 1, "z": z, "x_0": x_0}
 
     def coefficients(self, rows: Rows) -> Coefficients:
-        """Of the step that each row takes next."""
+        """Coefficients of the step that each row takes next."""
         schedule, num_steps = self.model.schedule, rows["num_steps"]
         left = num_steps - rows["step"]
         before, t, s = (

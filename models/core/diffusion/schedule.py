@@ -56,7 +56,7 @@ class Schedule:
         return self.log_alpha_bar(t) - self.beta_bar(t).log()
 
     def time_of(self, sigma: Tensor) -> Tensor:
-        """When the noise is sigma = beta_bar / alpha_bar times the data.
+        """The time at which the noise is sigma = beta_bar / alpha_bar times the data.
 
         Shapes: (B,) from 0 -> float64 (B,) in [0, T]. Raises ValueError beyond the last time's.
         """

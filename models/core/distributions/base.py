@@ -1,4 +1,4 @@
-"""Base distributions of flows: independent numbers of one law, the standard normal or another.
+"""Base distributions of flows: independent numbers of one distribution, standard normal or another.
 
 Each goes from and to standard normal numbers, entry by entry, so that noise, samples and tests of
 a latent need no rule of their own for any of them.
@@ -13,7 +13,7 @@ from models.core.distributions.normal import standard_normal_log_prob
 
 
 class Base(ABC):
-    """The law of every entry of a latent, all independent."""
+    """The distribution of every entry of a latent, all independent."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ class Base(ABC):
 
     @abstractmethod
     def from_normal(self, eps: Tensor) -> Tensor:
-        """Numbers of this law from standard normal ones, rising. Shapes: (B, ...) -> (B, ...)."""
+        """Draws from standard normal numbers, rising with them. Shapes: (B, ...) -> (B, ...)."""
 
     @abstractmethod
     def to_normal(self, z: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class Output(ABC):
 
     @abstractmethod
     def log_probs(self, params: Tensor) -> Tensor:
-        """Of every level. Shapes: (..., num_params) -> (..., num_levels), nats."""
+        """log P of every level. Shapes: (..., num_params) -> (..., num_levels), nats."""
 
     def sample(self, params: Tensor, u: Tensor, temperature: Tensor) -> Tensor:
         """The level at which the distribution function exceeds u.
@@ -122,7 +122,7 @@ def _log1mexp(w: Tensor) -> Tensor:
 
 
 def output(name: OutputName, num_levels: int, num_components: int = 5) -> Output:
-    """By name. Raises ValueError if the levels do not fit it."""
+    """The distribution of this name. Raises ValueError if the levels do not fit it."""
     if name == "categorical":
         return Categorical(num_levels)
     if name == "logistic_mixture":

@@ -28,7 +28,7 @@ class AISParams:
     """Intermediate inverse temperatures, evenly spaced."""
     num_leapfrog: int = 3
     step_size: float = 0.1
-    """Of a leapfrog step, in pixel units."""
+    """Length of a leapfrog step, in pixel units."""
 
 
 class AnnealedImportance(Operation[AISParams]):

@@ -109,7 +109,7 @@ class EnergyDensity(GenerativeModel):
         return logits, -logits.logsumexp(1)
 
     def _features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same, and what the last layer sees (B, hidden), in one pass."""
+        """Logits, energy, and what the last layer sees (B, hidden), in one pass."""
         hidden = self.net.hidden(x)
         logits = self.net.outputs(hidden).float()
         return logits, -logits.logsumexp(1), hidden.float()

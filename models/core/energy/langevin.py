@@ -129,11 +129,11 @@ class Langevin(Operation[LangevinParams]):
         return {"x": rows["x"]}
 
     def _noise(self, seed: Tensor, label: Tensor) -> Tensor:
-        """Uniform on the box. Shapes: (B,), (B,) -> (B, *event)."""
+        """Starts uniform on the box. Shapes: (B,), (B,) -> (B, *event)."""
         return uniform(seed, torch.zeros_like(seed), self.model.event_shape, START_STREAM)
 
     def _gaussian(self, seed: Tensor, label: Tensor) -> Tensor:
-        """From the low-rank Gaussian of the label, or of a class drawn evenly."""
+        """Starts from the low-rank Gaussian of the label, or of a class drawn evenly."""
         model, zero = self.model, torch.zeros_like(seed)
         u = uniform(seed, zero, (1,), START_STREAM + 1)[:, 0]
         anyone = (u * model.num_outputs).long().clamp(max=model.num_outputs - 1)
@@ -148,7 +148,7 @@ class Langevin(Operation[LangevinParams]):
         return x.clamp(0, 1).view(-1, *model.event_shape)
 
     def _persistent(self, seed: Tensor, label: Tensor) -> Tensor:
-        """From one of the kept chains of the label (any, if there is none of that label)."""
+        """Starts at one of the kept chains of the label (any, if there is none of that label)."""
         chain_label = self.model.chain_label.cpu()
         fits = (label[:, None] < 0) | (chain_label == label[:, None])
         fits |= ~fits.any(1, keepdim=True)

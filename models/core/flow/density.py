@@ -30,12 +30,12 @@ class FlowConfig:
     num_levels: int = 4
     """Grey levels, or counts of a vector; 0 for vectors of real numbers."""
     logit_margin: float = 0.05
-    """Of the logit that maps pixels to the real line; 0 only centres them."""
+    """Margin of the logit that maps pixels to the real line; 0 only centres them."""
     marginal_components: int = 0
     """Logistics in a mixture for every entry, whose marginal the flow begins by making logistic; 0
     for none. The ground of a picture, one level of 256, then is as wide as it is frequent."""
     temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which samples are drawn unless a request says otherwise."""
+    """Temperature at which samples are drawn unless a request says otherwise."""
 
 
 class FlowDensity(GenerativeModel):
@@ -47,7 +47,7 @@ class FlowDensity(GenerativeModel):
 
     own_figures = ("inverse_error",)
     base: Base = Normal()
-    """The latent's distribution; a family may choose another."""
+    """The distribution of the latent; a family may choose another."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class FlowDensity(GenerativeModel):
             self.dequantisation = dequantisation or UniformDequantisation(config.num_levels)
 
     def _entrance(self) -> Transform:
-        """From what the model is about to the real line."""
+        """The transform from what the model is about to the real line."""
         config = self.config
         line: Transform = Centre()
         if self.grid is None:
@@ -89,7 +89,7 @@ class FlowDensity(GenerativeModel):
         )
 
     def log_density(self, y: Tensor) -> Tensor:
-        """Of the continuous variable: a real vector, or dequantised levels in (0, 1).
+        """Log density of the continuous variable: a real vector, or dequantised levels in (0, 1).
 
         Shapes: (B, *event) -> (B,), nats.
         """

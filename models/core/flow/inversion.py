@@ -43,7 +43,7 @@ class Inversion:
         self.blocks = list(reversed(blocks))
         self.num_dims = blocks[0].net.num_dims
         self.num_passes = len(self.blocks) * self.num_dims
-        """At most."""
+        """The most passes that an inversion takes."""
 
     def start(self, z: Tensor, log_abs_det: Tensor, params: InversionParams) -> Rows:
         """The columns before the first pass. Shapes as in `begin`."""

@@ -189,7 +189,7 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
         return self.add(rows, log_weight)
 
     def noise(self, rows: Rows) -> Tensor:
-        """Of each row's own step; real vectors have none. -> (B, *event)."""
+        """The noise of each row's own step; zeros for real vectors. -> (B, *event)."""
         if self.model.grid is None:
             return torch.zeros_like(rows["x"])
         return normal(rows["seed"], rows["step"], self.model.event_shape).to(rows["x"].device)

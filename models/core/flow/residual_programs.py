@@ -119,7 +119,7 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
         return result
 
     def _passed(self, rows: Rows, block: int, num_terms: int, num_probes: int) -> Rows:
-        """Rows that are alike after their block."""
+        """Rows of one block and one estimator, after that block."""
         if num_terms == 0:
             h, log_abs_det = self.blocks[block].by(exact, rows["h"])
             variance = torch.zeros_like(log_abs_det)

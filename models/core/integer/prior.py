@@ -19,7 +19,7 @@ logistic costs 27 nats, a hundred cost thousands, and training jumps."""
 
 
 class IntegerMixture(NamedTuple):
-    """Of every latent its own: each tensor has the shape of the latents and K components behind."""
+    """A logistic mixture for every latent; tensors have the latents' shape, and K components."""
 
     log_weight: Tensor
     mean: Tensor
@@ -27,7 +27,7 @@ class IntegerMixture(NamedTuple):
     """Log of the logistic's scale, in levels; the mean is in levels too."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Of whole numbers. Shapes: (...) -> (...), nats."""
+        """log P of whole numbers. Shapes: (...) -> (...), nats."""
         # With a > b the ends of a cell in units of the scale, sigmoid(a) - sigmoid(b) = sigmoid(a)
         # sigmoid(-b) (1 - exp(b - a)), which cancels nowhere and is finite far out.
         inverse = (-self.log_scale).exp()
@@ -38,7 +38,7 @@ class IntegerMixture(NamedTuple):
 
     def sample(self, u: Tensor, temperature: Tensor) -> Tensor:
         """The component by the first number, then the logistic's inverse distribution function at
-        the second, rounded: the very law of `log_prob` at temperature 1.
+        the second, rounded: the very distribution of `log_prob` at temperature 1.
 
         Below 1 the scales shrink, and weights are raised to 1 / temperature. Shapes: u in [0, 1)
         (..., 2), temperature (...) -> whole numbers (...).
@@ -55,7 +55,7 @@ class IntegerMixture(NamedTuple):
 
 
 def component_means(raw: Tensor, unit: float) -> Tensor:
-    """In levels, at raw = 0 from 0 to 2 `unit`. Shapes: (..., K) -> (..., K).
+    """Means in levels, at raw = 0 from 0 to 2 `unit`. Shapes: (..., K) -> (..., K).
 
     1 stands for no more than an eighth of a unit, since a step of training may move a network's
     answers by a tenth, and black must stay black meanwhile.
@@ -67,8 +67,8 @@ def component_means(raw: Tensor, unit: float) -> Tensor:
 
 
 def integer_mixture(params: Tensor, num_channels: int, unit: float) -> IntegerMixture:
-    """What a network's numbers say. Shapes: (B, 3 K C, H, W) -> of latents (B, C, H, W), with K + 1
-    components: the last is fixed, rare and as wide as the levels, so that no level is impossible.
+    """Mixtures of K + 1 components by a network's numbers: the last is fixed, rare and as wide as
+    the levels, so that no level is impossible. (B, 3 K C, H, W) -> of latents (B, C, H, W).
 
     At zero the others' means lie evenly over 0 .. 2 `unit`, each as wide as its share. A sigmoid
     keeps their log scales between bounds.

@@ -26,7 +26,7 @@ class InFloat64(Operation[P]):
 
     @cached_property
     def precise(self) -> Any:
-        """The copy; made at the first step, when the weights are in place."""
+        """The model's copy in float64; made at the first step, when the weights are in place."""
         return self.model.precise()
 
     def num_steps(self, params: P) -> int:

@@ -27,12 +27,12 @@ class AutoencoderConfig(LatentConfig):
     """A latent-variable model's settings with those of a decoder; the defaults are tiny."""
 
     output: OutputName = "bernoulli"
-    """Of every value given z; with grey levels the discretised logistic mixture."""
+    """Distribution of every value given z; with grey levels the discretised logistic mixture."""
     num_components: int = 1
-    """Of a logistic mixture."""
+    """Components of a logistic mixture."""
     decoder: NetName = "mlp"
     decoder_channels: tuple[int, ...] = (8, 4)
-    """Of a convolutional decoder, which doubles the sides for each."""
+    """Widths of a convolutional decoder, which doubles the sides for each."""
     decoder_hidden: tuple[int, ...] = (16,)
 
 

@@ -29,18 +29,18 @@ class LatentConfig:
     latent_dims: int = 2
     encoder: NetName = "mlp"
     encoder_channels: tuple[int, ...] = (4, 8)
-    """Of a convolutional encoder, which halves the sides for each."""
+    """Widths of a convolutional encoder, which halves the sides for each."""
     encoder_hidden: tuple[int, ...] = (16,)
     """Widths of the fully connected layers."""
     posterior: PosteriorName = "normal"
     posterior_blocks: int = 2
-    """Of a flow posterior."""
+    """Blocks of a flow posterior."""
     posterior_units: int = 2
-    """Of a Sylvester block: directions in which it moves z; at most latent_dims."""
+    """Directions in which a Sylvester block moves z; at most latent_dims."""
     posterior_reflections: int = 2
     """Householder reflections of which a Sylvester block's directions are made."""
     posterior_hidden: tuple[int, ...] = (16,)
-    """Of the masked networks of an inverse autoregressive posterior, and of their context."""
+    """Widths of an inverse autoregressive posterior's masked networks, and of their context."""
     prior: Literal["normal", "coupling"] = "normal"
     prior_blocks: int = 4
     """Couplings of a flow prior."""
@@ -55,7 +55,7 @@ class LatentConfig:
     num_samples: int = field(default=16, metadata=KEEPS_WEIGHTS)
     """Latents in the bound that is served unless a request says otherwise."""
     temperature: float = field(default=1.0, metadata=KEEPS_WEIGHTS)
-    """With which latents are drawn unless a request says otherwise."""
+    """Temperature at which latents are drawn unless a request says otherwise."""
 
 
 def check(config: LatentConfig) -> None:
@@ -99,7 +99,7 @@ def posterior_flow(config: LatentConfig) -> PosteriorFlow | None:
 
 
 def prior_flow(config: LatentConfig) -> Transform | None:
-    """From latents to standard normal numbers. Raises ValueError for settings that do not fit."""
+    """The flow from latents to normal numbers, if any. Raises ValueError if settings do not fit."""
     if config.prior == "normal":
         return None
     if config.prior != "coupling":

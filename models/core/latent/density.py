@@ -107,7 +107,7 @@ class LatentDensity(GenerativeModel):
         return self.log_prob_given(x, z) + self.log_prior(z) - log_q
 
     def kl(self, statistics: Tensor, z: Tensor, log_q: Tensor) -> Tensor:
-        """Of every group of units, in closed form where both are normal; else of all of them, by
+        """KL(q || p) of every group of units, exact where both are normal; else of all of them, by
         the one z that was drawn. Shapes: (B, S), (B, D), (B,) -> (B, G), nats."""
         if self.posterior.flow is None and self.prior is None:
             units = normal_kl(*self.posterior.normal(statistics))

@@ -92,7 +92,7 @@ class ImportanceLogLikelihood(Operation[ImportanceParams]):
         }
 
     def _log_weights(self, rows: Rows) -> Tensor:
-        """Of the latents of this step; minus infinity for what a row does not need. -> (B, S)."""
+        """Log weights of this step's latents; minus infinity where a row needs none. -> (B, S)."""
         most, device = self.model.samples_per_step, rows["x"].device
         index = rows["step"][:, None] * most + torch.arange(most)
         row, place = (index < rows["num_samples"][:, None]).nonzero(as_tuple=True)

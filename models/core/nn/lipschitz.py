@@ -44,7 +44,7 @@ class Spectral(nn.Module, ABC):
 
     @torch.no_grad()
     def bound(self) -> Tensor:
-        """At least the spectral norm, by singular values in float64; the norm of a dense map."""
+        """A bound on the spectral norm, by singular values in float64; exact for a dense map."""
         matrices = self.matrices()
         if not bool(matrices.isfinite().all()):
             return torch.tensor(torch.inf, device=matrices.device)
@@ -58,7 +58,7 @@ class Spectral(nn.Module, ABC):
 
     @torch.no_grad()
     def project(self, num_iterations: int = 1) -> None:
-        """The same with the norm by power iteration, which goes on from call to call."""
+        """`fold` with the norm by power iteration, which goes on from call to call."""
         matrices = self.matrices().to(self._guess.dtype)
         v = self._guess[..., None]
         for _ in range(num_iterations):

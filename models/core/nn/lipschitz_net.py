@@ -35,7 +35,7 @@ class LipSwish(nn.Module):
 
 
 class ConcatenatedLipSwish(LipSwish):
-    """Of x and of -x, as twice the channels: what one half loses the other keeps."""
+    """LipSwish of x and of -x, as twice the channels: what one half loses the other keeps."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, C, ...) -> (B, 2C, ...), of Lipschitz constant 1."""
@@ -44,7 +44,7 @@ class ConcatenatedLipSwish(LipSwish):
 
 
 def activation(name: ActivationName) -> tuple[nn.Module, int]:
-    """By name, and how many channels it makes of one. Raises ValueError for another name."""
+    """The activation, and how many channels it makes of one. Raises ValueError for other names."""
     if name == "lipswish":
         return LipSwish(), 1
     if name != "clipswish":
@@ -69,7 +69,7 @@ class DenseLayer(nn.Module):
         return torch.cat([self.angle.cos() * h, self.angle.sin() * self.phi(self.wide(h))], 1)
 
     def bound(self) -> Tensor:
-        """Of the Lipschitz constant, at the weights as they are. -> ()."""
+        """A bound on the Lipschitz constant, at the weights as they are. -> ()."""
         squares = self.angle.cos().square(), (self.angle.sin() * self.wide.bound()).square()
         return (squares[0] + squares[1]).sqrt()
 
@@ -88,7 +88,7 @@ class PlainLayer(nn.Module):
         return out
 
     def bound(self) -> Tensor:
-        """Of the Lipschitz constant, at the weights as they are. -> ()."""
+        """A bound on the Lipschitz constant, at the weights as they are. -> ()."""
         return self.wide.bound()
 
 
@@ -135,7 +135,7 @@ class LipschitzNet(nn.Module):
         return out
 
     def bound(self) -> Tensor:
-        """Of the Lipschitz constant, at the weights as they are. -> ()."""
+        """A bound on the Lipschitz constant, at the weights as they are. -> ()."""
         found = self.last.bound()
         for layer in self.layers:
             assert isinstance(layer, DenseLayer | PlainLayer)

@@ -26,13 +26,13 @@ _OUTPUT, _DIRECT = -1, -2
 
 
 def permutation(size: int, seed: int, index: int, stream: int = 0) -> Tensor:
-    """The same for ever: a bundle keeps the seed and not the permutation. -> int64 (size,)."""
+    """A permutation that never changes: a bundle keeps only its seed. -> int64 (size,)."""
     u = uniform(torch.tensor([seed]), torch.tensor([index]), (size,), stream)[0]
     return u.argsort(stable=True)
 
 
 def even_degrees(num_units: int, num_dims: int) -> Tensor:
-    """Spread over 1 .. D - 1, so that every place in the order has its units. -> (num_units,)."""
+    """Degrees over 1 .. D - 1, so that every place in the order has its units. -> (num_units,)."""
     return torch.arange(num_units) * max(num_dims - 1, 1) // num_units + 1
 
 
@@ -96,11 +96,11 @@ class MaskedMLP(nn.Module):
             self.direct = nn.Linear(widths[0], num_dims * num_params, bias=False)
 
     def degrees(self, layer: int, mask: int) -> Tensor:
-        """Of the dimensions (layer 0) or of a hidden layer's units. -> (num_units,)."""
+        """Degrees of the dimensions (layer 0) or of a hidden layer's units. -> (num_units,)."""
         return self.get_buffer(f"degrees_{layer}")[mask]
 
     def forward(self, x: Tensor, mask: int = 0) -> Tensor:
-        """By one of the wirings. Shapes: (B, D * num_features) -> (B, D, num_params)."""
+        """Numbers by one of the wirings. Shapes: (B, D * num_features) -> (B, D, num_params)."""
         h = self.hidden(x, mask)
         y = linear(h, self._masked(self.output.weight, _OUTPUT, mask), self.output.bias)
         if self.direct is not None:
@@ -135,7 +135,7 @@ class MaskedMLP(nn.Module):
         return y
 
     def weights(self, mask: int = 0) -> tuple[list[Tensor], Tensor, Tensor | None]:
-        """Masked, of the hidden layers, of the outputs and of the direct connections."""
+        """Masked weights of the hidden layers, the outputs and the direct connections."""
         hidden = [self._masked(found.weight, i, mask) for i, found in enumerate(self.linears)]
         direct = None if self.direct is None else self._masked(self.direct.weight, _DIRECT, mask)
         return hidden, self._masked(self.output.weight, _OUTPUT, mask), direct

@@ -43,7 +43,7 @@ class ResNet(nn.Module):
 
 
 def _located(x: Tensor) -> Tensor:
-    """With row and column in [-1, 1] as channels. Shapes: (B, C, H, W) -> (B, C + 2, H, W)."""
+    """x with row and column in [-1, 1] as channels. Shapes: (B, C, H, W) -> (B, C + 2, H, W)."""
     height, width = x.shape[2:]
     down = torch.linspace(-1, 1, height, dtype=x.dtype, device=x.device)[:, None]
     right = torch.linspace(-1, 1, width, dtype=x.dtype, device=x.device)[None, :]

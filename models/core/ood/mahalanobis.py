@@ -12,7 +12,7 @@ from models.core.ood.score import Score
 
 UNIT = "standard deviations (Mahalanobis)"
 _NARROWEST = 1e-10
-"""Of the variances along the principal axes, as a share of the largest: narrower is rounding."""
+"""Least variance along a principal axis, as a share of the largest: narrower is rounding."""
 
 
 def fit(columns: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def fit(columns: Tensor) -> Tensor:
 
 
 def distance(columns: Tensor, reference: Tensor) -> Tensor:
-    """In standard deviations; its square is a chi-squared of D degrees of freedom for Gaussians.
+    """Standard deviations from the mean; for Gaussians the square is chi-squared with D degrees.
 
     Shapes: (B, D), (D + D * D,) -> (B,) float32.
     """

@@ -13,7 +13,7 @@ from models.core.ood.mahalanobis import rows_times
 from models.core.ood.score import Score
 
 _MOST_AXES = 32
-"""Of the subspace that in-distribution features are said to lie in; at most half of all axes."""
+"""Axes of the subspace that in-distribution features should lie in; at most half of all axes."""
 _LEAST = 1e-30  # of a gradient's norm: its logarithm stays finite
 
 
@@ -51,7 +51,7 @@ def error_probability(logits: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Of p(y given x). Shapes: (B, K) -> (B,) float32, nats."""
+    """Entropy of p(y given x). Shapes: (B, K) -> (B,) float32, nats."""
     log_prob = logits.double().log_softmax(1)
     return -(log_prob.exp() * log_prob).sum(1).float()
 

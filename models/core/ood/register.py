@@ -30,7 +30,7 @@ SCORES: dict[str, Score] = {
         lambda rows, _: rows["score"],
     ),
 }
-"""All there are; each has its unit, its source and the operation that it is made of."""
+"""All scores by name; each has its unit, its source and the operation that it is made of."""
 
 
 def check_known(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Scores of any unit and law as standard normal quantiles, so that they can be added up."""
+"""Scores of any distribution as standard normal quantiles, so that they can be added up."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _FARTHEST = 1e6
-"""Standard deviations; what lies beyond, and what is no number, counts as that strange."""
+"""Largest z-value; a score that lies beyond, or is no number, counts as that strange."""
 _NORMAL_99 = 2.3263478740408408
 
 

@@ -16,7 +16,7 @@ from models.core.pixelcnn.net import PixelNet
 
 
 class CachedPixelNet(PixelNet):
-    """The same network, which can also go on from what it keeps in two columns.
+    """A PixelNet that can also go on from what it keeps in two columns.
 
     above (B, R, W, C) holds rows of v and left (B, Q, C) pixels of h, each layer's in its own
     slice, the oldest first. Zeros are the cache of an image without pixels, as they are the
@@ -117,7 +117,7 @@ class CachedPixelNet(PixelNet):
 
 
 def _at(maps: Tensor, index: Tensor) -> Tensor:
-    """One place of each table row's own. Shapes: (B, N, ...), index (B,) -> (B, ...)."""
+    """The entry at each table row's own place. Shapes: (B, N, ...), index (B,) -> (B, ...)."""
     at = index.view(-1, *(1 for _ in maps.shape[1:])).expand(-1, 1, *maps.shape[2:])
     return maps.gather(1, at).squeeze(1)
 

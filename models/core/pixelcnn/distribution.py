@@ -1,4 +1,4 @@
-"""The law of images by a PixelCNN, as graphs: log_prob, and the draw of one pixel."""
+"""The distribution of images by a PixelCNN, as graphs: log_prob, and the draw of one pixel."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from models.core.pixelcnn.cached_net import CachedPixelNet
 
 
 class PixelLaw:
-    """What a network and the distribution of a pixel make together.
+    """The distribution that a network and the output of a pixel make together.
 
     `given` is what the image is conditioned on: the label (B,) of a network that knows classes,
     then feature maps (B, H, W, F) if it takes them. Images are (B, K, H, W) in [0, 1].
@@ -24,7 +24,7 @@ class PixelLaw:
         self.grid = grid
 
     def log_prob(self, x: Tensor, *given: Tensor) -> Tensor:
-        """Of the nearest grid values. Shapes: x (B, K, H, W) -> (B,), nats."""
+        """log P of the nearest grid values. Shapes: x (B, K, H, W) -> (B,), nats."""
         levels = self.grid.levels(x)
         params = self.net(_seen(self.grid.values(levels).to(x.dtype)), *self._conditions(x, given))
         return self.output.log_prob(params.to(x.dtype), levels).flatten(1).sum(1)
@@ -86,7 +86,7 @@ class PixelLaw:
 def graph(
     function: Callable[..., tuple[Tensor, ...]], inputs: Mapping[str, Tensor], *outputs: str
 ) -> Graph:
-    """With an example of every input by its name."""
+    """A graph of a function, with an example of every input by its name."""
     return Graph(function, tuple(inputs), outputs, tuple(inputs.values()))
 
 

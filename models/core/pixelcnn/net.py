@@ -227,7 +227,7 @@ class PixelNet(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     def head(self, h: Tensor, pixel: Tensor) -> Tensor:
-        """Of all colours; those of colour k depend on the pixel's first k only.
+        """Numbers of all colours; those of colour k depend on the pixel's first k only.
 
         Shapes: (..., C), (..., K) in [-1, 1] -> (..., K, num_params).
         """

@@ -20,7 +20,7 @@ from models.core.screen import self_test
 from models.core.screen.config import Component, Config, Part
 
 CHUNK = 8
-"""Rows that the parts see at once: every size up to it is checked when a screen settles."""
+"""Rows that the parts see at once: `settle` tries every number up to it."""
 
 
 class Screening(OneShot):
@@ -100,7 +100,7 @@ class Screen(Servable):
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """Of the components, in the order of the columns z and scores."""
+        """Names of the components, in the order of the columns z and scores."""
         return tuple(c.score for c in self.components)
 
     def operations(self) -> Mapping[str, Operation[Any]]:
@@ -110,7 +110,7 @@ class Screen(Servable):
         return found
 
     def graphs(self) -> Mapping[str, Graph]:
-        """Those that the components need, by part.graph."""
+        """The graphs that the components need, by part.graph."""
         return {
             f"{name}.{graph}": self.part(name).graphs()[graph]
             for name in self.parts
@@ -119,7 +119,7 @@ class Screen(Servable):
 
     @property
     def scoring_graphs(self) -> tuple[str, ...]:
-        """Those without which scores would be computed elsewhere than they were calibrated."""
+        """The graphs that scores were calibrated with, by part.graph; other runtimes may differ."""
         return tuple(
             f"{name}.{graph}"
             for name, operations in self.programs.items()
@@ -155,7 +155,7 @@ class Screen(Servable):
         }
 
     def raw_scores(self, columns: Rows, references: Tensor | None = None) -> Tensor:
-        """Of the components, each in its unit. Shapes: -> (B, J) float64."""
+        """Scores of the components, each in its unit. -> (B, J) float64."""
         found, start = [], 0
         fitted = self.references if references is None else references
         for component in self.components:
@@ -176,13 +176,13 @@ class Screen(Servable):
         return rows
 
     def known_z_values(self) -> Tensor:
-        """z-values of images that are always the same. -> (4, J) float64."""
+        """z-values of the self-test's pictures, one by one. -> (4, J) float64."""
         x = self.grid.values(self.grid.levels(self_test.pictures(self.event_shape)))
         alone = concat([self.columns(row) for row in x.split(1)])
         return self.z_values(self.raw_scores(alone))
 
     def z_values(self, scores: Tensor) -> Tensor:
-        """Shapes: (B, J) -> (B, J) float64."""
+        """z-values of the components' scores. Shapes: (B, J) -> (B, J) float64."""
         pairs = zip(scores.unbind(1), self.knots, strict=True)
         return torch.stack([z_value(s, k, self.config.num_fitted) for s, k in pairs], 1)
 
@@ -193,7 +193,7 @@ class Screen(Servable):
         self.knots.copy_(torch.stack(knots))
 
     def _needed(self, name: str) -> list[Operation[Any]]:
-        """Those that are run here, and the one that says the class."""
+        """The operations that are run on a part, and the one that says the class."""
         own = [self.part(name).operations()["classify"]] if name == self.config.classifier else []
         return [*self.programs[name], *own]
 
@@ -234,7 +234,7 @@ class Screen(Servable):
 
 
 Model = Screen
-"""As `models.core.contract.families.build` looks for it."""
+"""The name by which `models.core.contract.families.build` finds it."""
 
 
 def _model_of(part: Part) -> GenerativeModel:

@@ -14,7 +14,7 @@ from models.core.contract.rows import Rows, concat
 
 NUM = 4
 _TOLERANCE = 0.02
-"""Of a z-value, in standard deviations, and as a share of it beyond the first."""
+"""Change that a z-value may show, in standard deviations, and as a share of it beyond one."""
 
 
 def pictures(event_shape: tuple[int, ...]) -> Tensor:
@@ -53,7 +53,7 @@ def verify(z: Tensor, expected: Tensor, names: Sequence[str]) -> None:
 
 
 def noise(num: int, event_shape: tuple[int, ...]) -> Tensor:
-    """Always the same noise, every second image of it darker. -> (num, C, H, W) in [0, 1]."""
+    """Noise that never changes, every second image of it darker. -> (num, C, H, W) in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(num, *event_shape, generator=generator)
     x[::2] = x[::2] * (torch.rand(len(x[::2]), 1, 1, 1, generator=generator))

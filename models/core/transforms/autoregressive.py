@@ -126,7 +126,7 @@ class Autoregressive(Transform):
         return found, slope.sum(1)
 
     def solve_at(self, z: Tensor, h: Tensor, dim: Tensor) -> tuple[Tensor, Tensor]:
-        """The same at one dimension of each row. Shapes: 2 x (B, D), int64 (B,) -> 2 x (B,)."""
+        """`solve` at one dimension of each row. Shapes: 2 x (B, D), int64 (B,) -> 2 x (B,)."""
         chosen = z.gather(1, dim[:, None]).squeeze(1)
         return self.conditional.inverse(chosen, self.net.at(h, dim))
 

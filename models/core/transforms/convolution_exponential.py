@@ -64,8 +64,8 @@ class ConvolutionExponential(Transform):
 
 
 def norm_bound(kernel: Tensor) -> Tensor:
-    """At least the spectral norm of the convolution: |M|^2 <= |M|_1 |M|_inf, sums of a column and
-    of a row. Shapes: (C, C, side, side) -> ()."""
+    """A bound on the convolution's spectral norm: |M|^2 <= |M|_1 |M|_inf, sums of a column and of
+    a row. Shapes: (C, C, side, side) -> ()."""
     size = kernel.abs().sum((2, 3))
     return (size.sum(0).amax(0) * size.sum(1).amax(0)).sqrt()
 

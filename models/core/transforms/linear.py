@@ -111,7 +111,7 @@ class QR(Linear):
 
 
 def linear(name: LinearName, shape: tuple[int, ...]) -> Linear:
-    """By name. Raises ValueError for an unknown one."""
+    """The linear map of this name. Raises ValueError for an unknown one."""
     if name == "plu":
         return PLU(shape)
     if name == "qr":
@@ -143,7 +143,7 @@ def unit_lower_inverse(lower: Tensor) -> Tensor:
 
 
 def _random_orthogonal(size: int) -> Tensor:
-    """In double precision. -> (D, D)."""
+    """A random orthogonal matrix in double precision. -> (D, D)."""
     return torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))[0]
 
 

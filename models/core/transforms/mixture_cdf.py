@@ -57,7 +57,7 @@ class LogisticMixture(NamedTuple):
         return below.logsumexp(-1), above.logsumexp(-1)
 
     def _standardised(self, x: Tensor) -> Tensor:
-        """Of each component. Shapes: (...) -> (..., K)."""
+        """x in units of each component. Shapes: (...) -> (..., K)."""
         return (x.unsqueeze(-1) - self.mean) * (-self.log_scale).exp()
 
 

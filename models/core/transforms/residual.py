@@ -46,7 +46,7 @@ def _pulled(net: LipschitzNet, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Te
 
 
 def unasked(net: LipschitzNet, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A `LogDet` that finds none, for those who ask for the value only."""
+    """A `LogDet` that leaves it 0, for those who ask for the value only."""
     return net(x), x.new_zeros(len(x))
 
 
@@ -94,7 +94,7 @@ class Roulette:
             raise ValueError(f"{given}: accepted are 1 and more, and 0 up to, not including, 1")
 
     def weights(self) -> list[float]:
-        """Of the terms from the first to the last that is drawn: 1 / P(the term is drawn)."""
+        """Weights of the terms up to the last that is drawn: 1 / P(the term is drawn)."""
         num = 0
         while float(torch.rand(())) < self.go_on:
             num += 1
@@ -173,7 +173,7 @@ class ResidualBlock(Transform):
         return found, moved <= tolerance * z.abs().amax(1).clamp(min=1)
 
     def num_passes(self, tolerance: float) -> int:
-        """After so many the iteration is within `tolerance` of x, from 1000 away."""
+        """Passes after which the iteration is within `tolerance` of x, from 1000 away."""
         return math.ceil(math.log(tolerance * (1 - self.net.cap) / _REACH, self.net.cap))
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ class Standardise(Transform):
         self.register_buffer("std", torch.ones(shape))
 
     def fit(self, x: Tensor) -> None:
-        """From training data; a constant column keeps scale 1. Shapes: (N, *shape)."""
+        """Set both by training data; a constant column keeps scale 1. Shapes: (N, *shape)."""
         self.mean.copy_(x.double().mean(0))
         std = x.double().std(0)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
