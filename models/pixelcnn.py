@@ -27,7 +27,7 @@ from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.derived.log_likelihood import likelihood_operations
 from models.core.distributions.levels import OutputName, output
 from models.core.pixelcnn.cached_net import CachedPixelNet
-from models.core.pixelcnn.distribution import PixelLaw, graph
+from models.core.pixelcnn.distribution import PixelDistribution, graph
 from models.core.pixelcnn.sampler import PixelSample
 
 
@@ -104,7 +104,7 @@ class Model(GenerativeModel):
             place_tables=config.place_tables,
             num_colours=num_colours,
         )
-        self.law = PixelLaw(self.net, self.output, grid)
+        self.distribution = PixelDistribution(self.net, self.output, grid)
         self._graphs = self._build_graphs()
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -124,9 +124,9 @@ class Model(GenerativeModel):
         Shapes: x (B, C, H, W), label (B,) -> (B,), nats.
         """
         if not self.num_classes:
-            return self.law.log_prob(x)
+            return self.distribution.log_prob(x)
         none = torch.full((x.shape[0],), -1, device=x.device)
-        return self.law.log_prob(x, none if label is None else label)
+        return self.distribution.log_prob(x, none if label is None else label)
 
     def graphs(self) -> Mapping[str, Graph]:
         """The density, and the two halves of a sampler's step (see `CachedPixelNet`)."""
@@ -137,7 +137,7 @@ class Model(GenerativeModel):
         label = {"label": torch.zeros(2, dtype=torch.int64)} if self.num_classes else {}
         return {
             "log_prob": graph(self._log_prob_graph, {"x": x, **label}, "log_prob"),
-            **self.law.sampler(x, label),
+            **self.distribution.sampler(x, label),
         }
 
     def _log_prob_graph(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor]:

@@ -21,7 +21,7 @@ from models.core.latent.model import LatentModel
 from models.core.latent.nets import NetName, decoder
 from models.core.latent.pixel_programs import PixelLatentDecode, PixelLatentSample, PixelReconstruct
 from models.core.pixelcnn.cached_net import CachedPixelNet
-from models.core.pixelcnn.distribution import PixelLaw, graph
+from models.core.pixelcnn.distribution import PixelDistribution, graph
 
 _PART = 64
 """Images whose features stay in a CPU's cache: 250 at once take twice as long each."""
@@ -97,7 +97,7 @@ class Model(LatentModel):
             coordinates=config.coordinates,
             num_features=config.num_features,
         )
-        self.law = PixelLaw(self.net, self.output, self.grid)
+        self.distribution = PixelDistribution(self.net, self.output, self.grid)
         self._graphs = self._build_graphs()
 
     def features(self, z: Tensor) -> Tensor:
@@ -123,14 +123,14 @@ class Model(LatentModel):
             **super().graphs(),
             "log_prob_given": graph(self._log_prob_graph, {"x": x, "z": z}, "log_prob"),
             "features": graph(self._features_graph, {"z": z}, "features"),
-            **self.law.sampler(x, {"features": features}),
+            **self.distribution.sampler(x, {"features": features}),
         }
 
     def _features_graph(self, z: Tensor) -> tuple[Tensor]:
         return (self.features(z),)
 
     def _log_prob_graph(self, x: Tensor, z: Tensor) -> tuple[Tensor]:
-        return (self.law.log_prob(x, self.features(z)),)
+        return (self.distribution.log_prob(x, self.features(z)),)
 
     def operations(self) -> Mapping[str, Operation[Any]]:
         settings = self, self.net, self.config.pixel_temperature

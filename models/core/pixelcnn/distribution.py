@@ -11,7 +11,7 @@ from models.core.distributions.levels import Output
 from models.core.pixelcnn.cached_net import CachedPixelNet
 
 
-class PixelLaw:
+class PixelDistribution:
     """The distribution that a network and the output of a pixel make together.
 
     `given` is what the image is conditioned on: the label (B,) of a network that knows classes,
