@@ -69,7 +69,7 @@ class Codec(ABC):
     """
 
     num_steps: int
-    """Of a decoder."""
+    """Steps that a decoder takes."""
     columns: tuple[str, ...]
     """What a decoder keeps of each event from step to step."""
 
@@ -93,7 +93,7 @@ class Codec(ABC):
 
 
 class SequentialCodec(Codec):
-    """Of a model that knows each level's distribution from the levels before it.
+    """A codec of a model that knows each level's distribution from the levels before it.
 
     An encoder takes the order in which an event gets shortest, and says which it was.
     """
@@ -111,15 +111,16 @@ class SequentialCodec(Codec):
 
     @abstractmethod
     def parallel(self, levels: Tensor, order: int) -> Tensor:
-        """Numbers of all distributions at once, on the grid. Shapes: int64 (n, D) -> (n, D, P)."""
+        """All distributions at once, in fixed point. Shapes: int64 (n, D) -> (n, D, P)."""
 
     @abstractmethod
     def sequential(
         self, kept: Rows, levels: Tensor, step: Tensor, order: Tensor
     ) -> tuple[Tensor, Rows]:
-        """The same numbers at each row's own step, and the columns that change.
+        """Numbers of the distribution at each row's own step, and the columns that change.
 
-        Shapes: int64 (N, D), step and order (N,) on the CPU -> (N, P).
+        The numbers are bit for bit those of `parallel`. Shapes: int64 (N, D), step and order (N,)
+        on the CPU -> (N, P).
         """
 
     def write(self, levels: Tensor, writer: Writer) -> None:
@@ -164,7 +165,7 @@ class SequentialCodec(Codec):
         return np.arange(self.num_orders + 1) * TOTAL // self.num_orders
 
     def _intervals(self, levels: Tensor, order: int) -> tuple[Tensor, Tensor]:
-        """In coding order. -> 2 x (n, D)."""
+        """Left ends and frequencies of the levels, in coding order. -> 2 x (n, D)."""
         found = interval(self.output, self.parallel(levels, order), levels)
         place = self.order(order).to(levels.device)
         return found[0][:, place], found[1][:, place]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from models.core.coding.fixed_point import GRID_BITS, REACH, on_grid, silu, tanh
+from models.core.coding.fixed_point import FRACTION_BITS, REACH, silu, tanh, to_fixed_point
 from models.core.pixelcnn.net import Gate
 
 _WEIGHT_BITS, _LEAST_BITS = 20, 8
@@ -18,9 +18,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class ExactLinear(nn.Module):
-    """A linear map of activations on the grid, the same bits in any batch and by any kernel.
+    """A linear map of activations in fixed point, the same bits in any batch and by any kernel.
 
-    Weights are rounded to multiples of 2^-20, or to a coarser grid where the bound asks for it:
+    Weights are rounded to multiples of 2^-20, or more coarsely where the bound asks for it:
     sum |w| * REACH is below 2^53 units. Raises ValueError if that leaves fewer than 8 bits.
     """
 
@@ -38,7 +38,7 @@ class ExactLinear(nn.Module):
         largest = float(terms.max()) if len(weight) else 1.0
         if not math.isfinite(largest):
             raise ValueError("weights that are not finite have no exact arithmetic")
-        bits = min(_WEIGHT_BITS, 53 - GRID_BITS - math.frexp(largest)[1])
+        bits = min(_WEIGHT_BITS, 53 - FRACTION_BITS - math.frexp(largest)[1])
         if bits < _LEAST_BITS:
             raise ValueError(f"weights that sum to {largest / REACH:.3g} are too large to be exact")
         unit = 2.0**-bits
@@ -46,16 +46,16 @@ class ExactLinear(nn.Module):
         self.register_buffer("bias", (start / unit).round() * unit)
 
     def forward(self, x: Tensor) -> Tensor:
-        """On the grid, as the inputs are put first. Shapes: (..., I) -> (..., O)."""
-        return self.some(on_grid(x).clamp_(-REACH, REACH))
+        """The map in fixed point, into which inputs are put first. Shapes: (..., I) -> (..., O)."""
+        return self.some(to_fixed_point(x).clamp_(-REACH, REACH))
 
     def some(self, x: Tensor, units: Tensor | slice = slice(None)) -> Tensor:
-        """Some outputs, of inputs that are on the grid within REACH. Shapes: as in `forward`."""
-        return on_grid(linear(x, self.weight[units], self.bias[units]))
+        """Some outputs, of inputs that are in fixed point within REACH. Shapes: as in `forward`."""
+        return to_fixed_point(linear(x, self.weight[units], self.bias[units]))
 
 
 class ExactConv2d(nn.Module):
-    """The same of a convolution, as one product of matrices: FFT and Winograd kernels round."""
+    """A convolution as one `ExactLinear` product of matrices: FFT and Winograd kernels round."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         """Raises ValueError for strides, groups and padding by name, which nothing here uses."""
@@ -85,7 +85,7 @@ class ExactSiLU(nn.Module):
     """x sigmoid(x) by the table."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (...) on the grid -> (...)."""
+        """Shapes: (...) in fixed point -> (...)."""
         return silu(x)
 
 
@@ -93,9 +93,9 @@ class ExactGate(nn.Module):
     """tanh(f) (1 + tanh(g)) by the table."""
 
     def forward(self, a: Tensor) -> Tensor:
-        """Shapes: (..., 2 C) on the grid -> (..., C)."""
+        """Shapes: (..., 2 C) in fixed point -> (..., C)."""
         f, g = tanh(a).chunk(2, -1)
-        return on_grid(f + f * g)
+        return to_fixed_point(f + f * g)
 
 
 _TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
@@ -104,7 +104,7 @@ _TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.SiLU: lambda _: ExactSiLU(),
     Gate: lambda _: ExactGate(),
 }
-"""What takes the place of a module; of all others, sums and ReLU are exact as they are."""
+"""Twins by the type of the module; the other types, sums and ReLU, are exact as they are."""
 
 
 def exact(network: M) -> M:
@@ -115,7 +115,7 @@ def exact(network: M) -> M:
     """
     twin = copy.deepcopy(network).double().eval().requires_grad_(False)
     for tensor in _other_numbers(twin):
-        tensor.copy_(on_grid(tensor))
+        tensor.copy_(to_fixed_point(tensor))
     _replace(twin)
     return twin
 

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from models.core.coding.codec import Codec
 from models.core.coding.entropy import TOTAL, Reader, Writer
 from models.core.coding.exact_twin import exact
-from models.core.coding.fixed_point import ONE, SPAN, exp, on_grid, sigmoid
+from models.core.coding.fixed_point import ONE, SPAN, exp, sigmoid, to_fixed_point
 from models.core.coding.tables import mixture_weights, scaled
 from models.core.contract.rows import Rows
 from models.core.integer.prior import LEAST_LOG_SCALE, RARE, component_means
@@ -31,14 +31,14 @@ _BYTE_ENDS = np.arange(257) * (TOTAL // 256)
 
 
 class _Mixture(NamedTuple):
-    """Of every latent its own; each tensor has the shape of the latents and K components behind."""
+    """A logistic mixture for every latent; tensors have the latents' shape, and K components."""
 
     weight: Tensor
-    """Whole numbers."""
+    """Weights as whole numbers."""
     mean: Tensor
-    """In levels, on the grid."""
+    """Means of the logistics, in levels and in fixed point."""
     inverse: Tensor
-    """One over the scale, in levels."""
+    """One over each scale, in levels."""
 
     def below(self, border: Tensor) -> Tensor:
         """Mass below borders, whole numbers. Shapes: latents and (..., N) -> (..., N)."""
@@ -73,7 +73,7 @@ class _Mixture(NamedTuple):
 
 
 class IntegerCodec(Codec):
-    """Of a flow with `latents`, `start`, `priors` and `join`; a step is a part of the latents.
+    """The codec of a flow with `latents`, `start`, `priors` and `join`: one part of z a step.
 
     Column known (N, D) holds what the next part is given, in its first places.
     """
@@ -90,7 +90,7 @@ class IntegerCodec(Codec):
 
     @cached_property
     def _shapes(self) -> list[torch.Size]:
-        """Of what each part is given."""
+        """The shape of what each part is given, without the batch."""
         found, known = [], self._twin.start(1)
         for index in range(self.num_steps):
             found.append(known.shape[1:])
@@ -159,17 +159,17 @@ class IntegerCodec(Codec):
         return mixture.first() + distance
 
     def _mixture(self, index: int, given: Tensor) -> _Mixture:
-        """What `integer_mixture` makes of the prior's numbers, on the grid."""
+        """The distribution of part `index`: `integer_mixture` in fixed point."""
         unit, num_channels = self.model.unit, self.model.part_shape(index)[0]
         params = self._twin.priors[index](given / unit)
         parts = params.unflatten(1, (3, -1, num_channels)).movedim(2, -1).unbind(1)
         logit, mean, log_scale = parts
         num = logit.shape[-1]
-        mean = on_grid(component_means(mean, unit))
+        mean = to_fixed_point(component_means(mean, unit))
         least, most = LEAST_LOG_SCALE, math.log(8 * unit)
         start = min(max((math.log(unit / num) - least) / (most - least), 0.1), 0.9)
         bounded = sigmoid(log_scale + math.log(start / (1 - start))) / ONE
-        inverse = exp(-on_grid((most - least) * bounded)) * (_NARROWEST / ONE)
+        inverse = exp(-to_fixed_point((most - least) * bounded)) * (_NARROWEST / ONE)
         weight = mixture_weights(logit)
         rare = (weight.sum(-1, keepdim=True) * (RARE / (1 - RARE))).floor()
         return _Mixture(

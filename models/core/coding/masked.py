@@ -13,7 +13,7 @@ from torch.nn.functional import relu
 
 from models.core.coding.codec import SequentialCodec
 from models.core.coding.exact_twin import ExactLinear
-from models.core.coding.fixed_point import REACH, on_grid, silu
+from models.core.coding.fixed_point import REACH, silu, to_fixed_point
 from models.core.contract.rows import Rows
 from models.core.distributions.levels import Output
 from models.core.nn.masked import MaskedMLP
@@ -25,7 +25,7 @@ Features = Callable[[Tensor, torch.dtype], Tensor]
 
 
 class MaskedCodec(SequentialCodec):
-    """Of a `MaskedMLP` with one or more orders. Column hidden (N, H) has the units so far."""
+    """The codec of a `MaskedMLP` and its orders. Column hidden (N, H) has the units so far."""
 
     columns = (*SequentialCodec.columns, "hidden")
 
@@ -67,7 +67,7 @@ class MaskedCodec(SequentialCodec):
         return params, {"hidden": hidden}
 
     def _seen(self, levels: Tensor) -> Tensor:
-        return on_grid(self.features(levels, torch.float64))
+        return to_fixed_point(self.features(levels, torch.float64))
 
 
 class _Twin:
@@ -89,10 +89,10 @@ class _Twin:
         self.complete = [
             [(d == place).nonzero()[:, 0] for place in range(net.num_dims)] for d in degrees
         ]
-        """By layer and place: the units that are known once that many dimensions are."""
+        """The units that are known once so many dimensions are, by layer and place."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Shapes: (n, D * num_features) -> (n, D, num_params), all on the grid."""
+        """Shapes: (n, D * num_features) -> (n, D, num_params), all in fixed point."""
         h = pre = x
         for index, layer in enumerate(self.layers):
             new = layer(h)

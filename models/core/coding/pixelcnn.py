@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.core.coding.codec import SequentialCodec
 from models.core.coding.exact_twin import exact
-from models.core.coding.fixed_point import on_grid
+from models.core.coding.fixed_point import to_fixed_point
 from models.core.contract.grid import Grid
 from models.core.contract.rows import Rows
 from models.core.distributions.levels import Output
@@ -16,7 +16,7 @@ from models.core.pixelcnn.cached_net import CachedPixelNet
 
 
 class PixelCodec(SequentialCodec):
-    """Of images without labels, one colour of one pixel a step.
+    """The codec of images without labels, one colour of one pixel a step.
 
     The columns above and left hold the cache, and h what the present pixel's colours share.
     """
@@ -78,8 +78,8 @@ class PixelCodec(SequentialCodec):
         return params, changed
 
     def _seen(self, levels: Tensor) -> Tensor:
-        """Levels as the network takes them, on the grid. Shapes: int64 (n, D) -> (n, K, H, W)."""
-        return on_grid(2 * self.grid.values(levels).double() - 1).unflatten(1, self.shape)
+        """The network's inputs, in fixed point. Shapes: int64 (n, D) -> (n, K, H, W)."""
+        return to_fixed_point(2 * self.grid.values(levels).double() - 1).unflatten(1, self.shape)
 
 
 def _no_label(levels: Tensor) -> Tensor:

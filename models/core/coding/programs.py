@@ -27,7 +27,7 @@ def compression(model: GenerativeModel, codec: Codec) -> Mapping[str, Operation[
 
 
 class _Coding(Operation[NoParams]):
-    """What the two have in common. Raises ValueError for continuous events."""
+    """What compress and decompress have in common. Raises ValueError for continuous events."""
 
     needs_events = False
     needs: tuple[str, ...]
@@ -108,7 +108,7 @@ class Compress(_Coding):
         return {"code": rows["code"], "num_bytes": rows["num_bytes"]}
 
     def _code(self, levels: Tensor) -> bytes:
-        """Of one segment. Shapes: int64 (n, D)."""
+        """The code of one segment. Shapes: int64 (n, D)."""
         writer = Writer()
         try:
             self.codec.write(levels, writer)
@@ -222,7 +222,7 @@ class Decompress(_Coding):
 
 
 def _columns(positions: list[Position]) -> Tensor:
-    """Three words of 64 bits each, as int64 since torch can do little with uint64. -> (B, 3)."""
+    """Positions as 3 words of 64 bits, int64 since torch can do little with uint64. -> (B, 3)."""
     return torch.from_numpy(np.array(positions, dtype=np.uint64).view(np.int64))
 
 

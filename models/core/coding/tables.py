@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from models.core.coding.entropy import LEAST, TOTAL
-from models.core.coding.fixed_point import ONE, SPAN, exp, on_grid, sigmoid
+from models.core.coding.fixed_point import ONE, SPAN, exp, sigmoid, to_fixed_point
 from models.core.distributions.levels import Bernoulli, LogisticMixture, Output
 
 _WEIGHT = 2.0**-10
-"""Of a mixture's weights against ONE, so that sums of weight times sigmoid stay exact."""
+"""Scale of a mixture's weights against ONE: sums of weight times sigmoid stay exact."""
 _WIDEST, _NARROWEST = 7.0, -7.0
 
 
 def cumulative(output: Output, params: Tensor) -> Tensor:
     """Where each level's interval begins, and the end TOTAL of the last.
 
-    Shapes: (..., num_params) on the grid -> whole numbers (..., K + 1) in float64.
+    Shapes: (..., num_params) in fixed point -> whole numbers (..., K + 1) in float64.
     """
     level = torch.arange(output.num_levels - 1, device=params.device)
     below = _mass(output, params, level.expand(*params.shape[:-1], -1))
@@ -31,7 +31,7 @@ def cumulative(output: Output, params: Tensor) -> Tensor:
 def interval(output: Output, params: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
     """Left end and frequency of one level, as in `cumulative`.
 
-    Shapes: (..., num_params) on the grid, int64 (...) -> 2 x whole numbers (...) in float64.
+    Shapes: (..., num_params) in fixed point, int64 (...) -> 2 x whole numbers (...) in float64.
     """
     ends = torch.stack([level - 1, level], -1)
     found = _mass(output, params, ends.clamp(0, output.num_levels - 2))
@@ -71,5 +71,5 @@ def _mixture_mass(output: LogisticMixture, params: Tensor, level: Tensor) -> Ten
     inverse = exp(_NARROWEST - log_scale.clamp(_NARROWEST, _WIDEST)) / ONE * 1096.6331584
     border = (2 * level + 2 - output.num_levels).double() / (output.num_levels - 1)
     t = ((border.unsqueeze(-1) - mean) * inverse).clamp(-SPAN, SPAN)
-    below = (weight * sigmoid(on_grid(t))).sum(-1)
+    below = (weight * sigmoid(to_fixed_point(t))).sum(-1)
     return below / (weight.sum(-1) * ONE)

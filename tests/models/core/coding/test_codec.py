@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.core.coding.codec import code_width, pack, plain_size, unpack
 from models.core.coding.entropy import LEAST, TOTAL, Position, Reader, Writer, words_of
-from models.core.coding.fixed_point import on_grid
+from models.core.coding.fixed_point import to_fixed_point
 from models.core.coding.tables import cumulative, interval
 from models.core.contract.grid import Grid
 from models.core.distributions.levels import Output, OutputName, output
@@ -28,7 +28,7 @@ every_output = pytest.mark.parametrize(("name", "num_levels"), OUTPUTS)
 def _params(head: Output, num: int = 64, scale: float = 2.0) -> Tensor:
     generator = torch.Generator().manual_seed(num)
     shape = (num, head.num_params)
-    return on_grid(scale * torch.randn(shape, generator=generator, dtype=torch.float64))
+    return to_fixed_point(scale * torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
 @every_output

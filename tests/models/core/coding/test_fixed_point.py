@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from models.core.coding.exact_twin import ExactConv2d, ExactLinear, exact
 from models.core.coding.fixed_point import (
-    GRID_BITS,
+    FRACTION_BITS,
     ONE,
     REACH,
     SPAN,
     backend_id,
     exp,
-    on_grid,
     sigmoid,
     silu,
     tanh,
+    to_fixed_point,
 )
 from models.core.pixelcnn.net import Gate
 
-GRID = 2.0**GRID_BITS
+UNITS = 2.0**FRACTION_BITS
 
 
 @pytest.fixture
@@ -47,11 +47,16 @@ def test_the_arithmetic_is_the_one_that_old_codes_were_made_with() -> None:
 
 def test_the_tables_are_the_functions() -> None:
     t = torch.linspace(-SPAN + 1, SPAN - 1, 30_011, dtype=torch.float64)
-    assert float((exp(on_grid(-t.abs())) / ONE - on_grid(-t.abs()).exp()).abs().max()) < 1e-8
-    assert float((sigmoid(on_grid(t)) / ONE - on_grid(t).sigmoid()).abs().max()) < 1e-8
-    assert float((tanh(on_grid(t)) - on_grid(t).tanh()).abs().max()) <= 0.51 / GRID
-    x = on_grid(t)
-    assert float((silu(x) - x * x.sigmoid()).abs().max()) <= 0.51 / GRID
+    assert (
+        float((exp(to_fixed_point(-t.abs())) / ONE - to_fixed_point(-t.abs()).exp()).abs().max())
+        < 1e-8
+    )
+    assert (
+        float((sigmoid(to_fixed_point(t)) / ONE - to_fixed_point(t).sigmoid()).abs().max()) < 1e-8
+    )
+    assert float((tanh(to_fixed_point(t)) - to_fixed_point(t).tanh()).abs().max()) <= 0.51 / UNITS
+    x = to_fixed_point(t)
+    assert float((silu(x) - x * x.sigmoid()).abs().max()) <= 0.51 / UNITS
 
 
 def test_the_tables_end_where_the_functions_are_flat() -> None:
@@ -69,18 +74,20 @@ def test_probabilities_of_opposites_sum_to_one() -> None:
 
 @pytest.mark.parametrize("scale", [0.05, 30.0])
 def test_a_linear_layer_is_the_sum_of_integers(scale: float) -> None:
-    """With large weights, which get a coarser grid, too."""
+    """With large weights, which are rounded more coarsely, too."""
     layer = ExactLinear(_numbers(7, 300, scale=scale), _numbers(7, seed=1))
-    x = on_grid(_numbers(50, 300, seed=2, scale=100.0))
+    x = to_fixed_point(_numbers(50, 300, seed=2, scale=100.0))
     bits = 40
-    inputs = (x.clamp(-REACH, REACH) * GRID).long().tolist()
+    inputs = (x.clamp(-REACH, REACH) * UNITS).long().tolist()
     weights = (layer.weight * 2.0**bits).long()
     assert torch.equal(weights.double() / 2.0**bits, layer.weight)
     biases = (layer.bias * 2.0**bits).long().tolist()
-    found = (layer(x) * GRID).long()
+    found = (layer(x) * UNITS).long()
     for i, row in enumerate(inputs):
         for o, column in enumerate(weights.tolist()):
-            total = sum(a * b for a, b in zip(row, column, strict=True)) + (biases[o] << GRID_BITS)
+            total = sum(a * b for a, b in zip(row, column, strict=True)) + (
+                biases[o] << FRACTION_BITS
+            )
             # Half to even, as the processor rounds.
             below, rest = divmod(total, 1 << bits)
             half = 1 << bits - 1
@@ -88,7 +95,7 @@ def test_a_linear_layer_is_the_sum_of_integers(scale: float) -> None:
 
 
 def test_weights_lose_little() -> None:
-    weight, x = _numbers(7, 300, scale=0.1), on_grid(_numbers(50, 300, seed=2))
+    weight, x = _numbers(7, 300, scale=0.1), to_fixed_point(_numbers(50, 300, seed=2))
     expected = nn.functional.linear(x, weight)
     torch.testing.assert_close(ExactLinear(weight)(x), expected, rtol=0, atol=1e-4)
 
@@ -100,7 +107,11 @@ def test_weights_that_leave_no_bits_are_refused(weight: float) -> None:
 
 
 def test_neither_batch_nor_order_nor_threads_change_a_bit(threads: Callable[[int], None]) -> None:
-    weight, bias, x = _numbers(130, 517), _numbers(130, seed=1), on_grid(_numbers(64, 517, seed=2))
+    weight, bias, x = (
+        _numbers(130, 517),
+        _numbers(130, seed=1),
+        to_fixed_point(_numbers(64, 517, seed=2)),
+    )
     order = torch.randperm(517, generator=torch.Generator().manual_seed(3))
     threads(1)
     layer = ExactLinear(weight, bias)
@@ -122,7 +133,7 @@ def test_a_convolution_is_one(
     kernel: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     conv = nn.Conv2d(3, 5, kernel, padding=padding, dilation=dilation).double()
-    x = on_grid(_numbers(4, 3, 6, 7))
+    x = to_fixed_point(_numbers(4, 3, 6, 7))
     found = ExactConv2d(conv)(x)
     torch.testing.assert_close(found, conv(x).detach(), rtol=0, atol=1e-4)
     assert torch.equal(torch.cat([ExactConv2d(conv)(row[None]) for row in x]), found)
@@ -141,20 +152,20 @@ def test_a_twin_is_near_its_network_and_leaves_it_alone() -> None:
         nn.Linear(6 * 25, 10), Gate(),
     )  # fmt: skip
     before = copy.deepcopy(net.state_dict())
-    x = on_grid(_numbers(9, 2, 5, 5))
+    x = to_fixed_point(_numbers(9, 2, 5, 5))
     twin = exact(net)
     torch.testing.assert_close(twin(x), net.double()(x).detach(), rtol=0, atol=2e-3)
     assert torch.equal(torch.cat([twin(row[None]) for row in x]), twin(x))
     for size in range(1, len(twin) + 1):
-        assert torch.equal(on_grid(twin[:size](x)), twin[:size](x))
+        assert torch.equal(to_fixed_point(twin[:size](x)), twin[:size](x))
     assert all(torch.equal(w.float(), before[name]) for name, w in net.state_dict().items())
 
 
-def test_what_stands_between_the_layers_is_on_the_grid_too() -> None:
+def test_what_stands_between_the_layers_is_in_fixed_point_too() -> None:
     class Shifted(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.place = nn.Parameter(torch.tensor([1 / 3]))
             self.layer = nn.Linear(1, 1)
 
-    assert float(exact(Shifted()).place) == round(GRID / 3) / GRID
+    assert float(exact(Shifted()).place) == round(UNITS / 3) / UNITS
