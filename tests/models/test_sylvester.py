@@ -135,7 +135,7 @@ def test_shipped_flows_are_as_near_to_their_targets_as_the_cards_say(path: Path)
     bundle = load(path)
     model, target, num = bundle.build(), TARGETS[path.name.partition("_")[2]], 300
     assert isinstance(model, Model)
-    grid = target.grid(num)
+    grid = target.cell_centres(num)
     log_q = model.log_prob(grid.float()).double()
     gap = log_q - target.log_prob(grid) + target.log_z()
     found = float((log_q.exp() * gap).sum() * torch.tensor(target.log_cell(num)).exp())

@@ -35,7 +35,7 @@ def divergences(model: GenerativeModel, data: Dataset) -> dict[str, float]:
     x = _samples(model, _DRAWN)
     log_q = _log_prob(model, x)
     gap = log_q - target.log_prob(torch.from_numpy(x).double())
-    grid = target.grid(_SIDE)
+    grid = target.cell_centres(_SIDE)
     log_p = target.log_prob(grid) - log_z
     log_q_on_grid = _log_prob(model, grid.float().numpy())
     area = math.exp(target.log_cell(_SIDE))

@@ -22,13 +22,13 @@ class Target:
     """p(x) = exp(log_prob(x)) / Z over pairs; all of it but what no float tells lies in a box."""
 
     log_prob: Callable[[Tensor], Tensor]
-    """Without the constant. Shapes: (B, 2) -> (B,), nats."""
+    """The log density without its constant. Shapes: (B, 2) -> (B,), nats."""
     half_width: float = 7.0
     """The box is [-half_width, half_width]^2."""
     most: float = math.log(2)
     """A bound on log_prob."""
 
-    def grid(self, num: int) -> Tensor:
+    def cell_centres(self, num: int) -> Tensor:
         """The centres of num x num cells of the box, float64. -> (num^2, 2)."""
         ticks = (2 * (torch.arange(num, dtype=torch.float64) + 0.5) / num - 1) * self.half_width
         return torch.cartesian_prod(ticks, ticks)
@@ -39,7 +39,7 @@ class Target:
 
     def log_z(self, num: int = 1000) -> float:
         """Log of the constant, by the midpoint rule; nats."""
-        return float(self.log_prob(self.grid(num)).logsumexp(0)) + self.log_cell(num)
+        return float(self.log_prob(self.cell_centres(num)).logsumexp(0)) + self.log_cell(num)
 
     def draw(self, num_rows: int, seed: int = 0) -> Tensor:
         """Independent rows of p by rejection, the same for ever. -> float32 (num_rows, 2)."""
@@ -117,4 +117,4 @@ TARGETS: dict[str, Target] = {
     "potential-4": _of(potential_4),
     "gaussian": Target(_gaussian, half_width=9.0),
 }
-"""By the name under which recipes know them."""
+"""The densities, by the names under which recipes know them."""

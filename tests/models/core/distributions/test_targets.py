@@ -40,7 +40,7 @@ def test_potentials_are_those_of_the_paper(name: str) -> None:
 @every_target
 def test_the_box_holds_all_of_it_and_the_bound_is_one(name: str) -> None:
     target = TARGETS[name]
-    grid = target.grid(500)
+    grid = target.cell_centres(500)
     log_prob = target.log_prob(grid)
     assert float(log_prob.max()) <= target.most
     edge = grid.abs().amax(1) > target.half_width - 0.1
@@ -82,7 +82,7 @@ def test_draws_have_the_density(name: str) -> None:
     width = 2 * target.half_width / cells
     place = ((x + target.half_width) / width).long()
     counts = torch.bincount(place[:, 0] * cells + place[:, 1], minlength=cells**2).double()
-    density = target.log_prob(target.grid(fine)).exp()
+    density = target.log_prob(target.cell_centres(fine)).exp()
     mass = density.view(cells, fine // cells, cells, fine // cells).sum((1, 3)).flatten()
     expected = num * mass / mass.sum()
     enough = expected >= 5

@@ -50,7 +50,7 @@ def test_both_divergences_are_the_same_in_both_spaces(kind: Any) -> None:
     """Four integrals by quadrature, over events by one direction of the flow and over latents by
     the other."""
     model, num = made(kind), 500
-    x = TARGET.grid(num)
+    x = TARGET.cell_centres(num)
     z = 1.2 * x
     in_x, in_z = TARGET.log_cell(num), TARGET.log_cell(num) + 2 * math.log(1.2)
     pi, p = log_pi(x), model.log_prob(x)
@@ -76,7 +76,7 @@ def test_samples_agree_within_their_error(kind: Any) -> None:
     in_z = log_pi_z(model, z) - standard_normal_log_prob(z)
     error = math.sqrt(float(in_x.var() + in_z.var()) / NUM)
     assert abs(float(in_x.mean() - in_z.mean())) < 4 * error
-    grid = TARGET.grid(500)
+    grid = TARGET.cell_centres(500)
     exact = by_quadrature(log_pi(grid), model.log_prob(grid), TARGET.log_cell(500))
     for found in (in_x, in_z):
         assert abs(float(found.mean()) - exact) < 4 * float(found.std()) / math.sqrt(NUM)
