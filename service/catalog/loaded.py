@@ -102,7 +102,7 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Load
         # What a screen was calibrated with also serves it, whichever is faster by a hair today.
         wish = "onnx" if bundle.kind == "screen" and backend == "auto" else backend
         backends = choose(model, bundle.graphs, wish, num_threads)
-        model.settle()
+        model.check_runtimes()
         operations = model.operations()
         costs: dict[str, float] = {}
         for name, operation in operations.items():

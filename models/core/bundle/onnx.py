@@ -63,5 +63,5 @@ def served(bundle: Bundle) -> Servable:
     for name, graph in bundle.graphs.items():
         model.use(name, OnnxFunction(graph, num_threads=1))
     with torch.no_grad():
-        model.settle()
+        model.check_runtimes()
     return model

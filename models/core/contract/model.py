@@ -71,8 +71,11 @@ class Servable(nn.Module, ABC):
         backend = self._backends.get(name)
         return backend(*tensors) if backend else self.graphs()[name].function(*tensors)
 
-    def settle(self) -> None:
-        """Adapt to the backends in use, once they are chosen."""
+    def check_runtimes(self) -> None:
+        """See that the backends in use, once they are chosen, give what calibration saw.
+
+        Raises ValueError if they do not.
+        """
         return
 
 

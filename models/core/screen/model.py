@@ -20,7 +20,7 @@ from models.core.screen import self_test
 from models.core.screen.config import Component, Config, Part
 
 CHUNK = 8
-"""Rows that the parts see at once: `settle` tries every number up to it."""
+"""Rows that the parts see at once: `check_runtimes` tries every number up to it."""
 
 
 class Screening(OneShot):
@@ -94,9 +94,9 @@ class Screen(Servable):
 
     def part(self, name: str) -> GenerativeModel:
         """A model within the screen."""
-        found = self.parts[name]
-        assert isinstance(found, GenerativeModel)
-        return found
+        model = self.parts[name]
+        assert isinstance(model, GenerativeModel)
+        return model
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -104,10 +104,10 @@ class Screen(Servable):
         return tuple(c.score for c in self.components)
 
     def operations(self) -> Mapping[str, Operation[Any]]:
-        found: dict[str, Operation[Any]] = {"screen": Screening(self)}
+        operations: dict[str, Operation[Any]] = {"screen": Screening(self)}
         if self.config.classifier:
-            found["classify"] = self.part(self.config.classifier).operations()["classify"]
-        return found
+            operations["classify"] = self.part(self.config.classifier).operations()["classify"]
+        return operations
 
     def graphs(self) -> Mapping[str, Graph]:
         """The graphs that the components need, by part.graph."""
@@ -130,7 +130,7 @@ class Screen(Servable):
         part, _, graph = name.partition(".")
         self.part(part).use(graph, backend)
 
-    def settle(self) -> None:
+    def check_runtimes(self) -> None:
         """See that a row's score is the same bits in any company, or look at rows one by one.
 
         What may depend on company is the algorithm that a runtime picks by the size of a batch,
@@ -156,15 +156,15 @@ class Screen(Servable):
 
     def raw_scores(self, columns: Rows, references: Tensor | None = None) -> Tensor:
         """Scores of the components, each in its unit. -> (B, J) float64."""
-        found, start = [], 0
+        scores, start = [], 0
         fitted = self.references if references is None else references
         for component in self.components:
             reference = fitted[start : start + component.num_references]
             start += component.num_references
             score = SCORES[component.score]
             rows = self.rows_of(component, columns)
-            found.append(score.compute(rows, reference).double())
-        return torch.stack(found, 1)
+            scores.append(score.compute(rows, reference).double())
+        return torch.stack(scores, 1)
 
     def rows_of(self, component: Component, columns: Rows) -> Rows:
         """The columns of a component's score, by the names that the score knows."""

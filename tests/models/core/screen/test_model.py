@@ -70,7 +70,7 @@ def test_z_values_of_the_kind_it_was_fitted_to_are_standard(screen: Screen) -> N
 
 
 def test_a_row_is_the_same_bits_in_any_company(screen: Screen) -> None:
-    screen.settle()
+    screen.check_runtimes()
     x = pictures(21, seed=3)
     together = columns(screen, x)
     alone = concat([columns(screen, row) for row in x.split(1)])
@@ -89,14 +89,14 @@ def test_rows_that_see_each_other_are_looked_at_one_by_one(screen: Screen, harml
         return tuple(out * (1 + 1e-6 * max(0, len(x) - harmless)) for out in graph(x, *more))
 
     screen.use("classifier.features", company)
-    screen.settle()
+    screen.check_runtimes()
     assert screen.chunk == 1
     x = pictures(5, seed=3)
     alone = concat([columns(screen, row) for row in x.split(1)])
     for name, values in columns(screen, x).items():
         assert torch.equal(values, alone[name]), name
     screen.use("classifier.features", None)
-    screen.settle()
+    screen.check_runtimes()
 
 
 def test_each_part_is_looked_at_once(screen: Screen) -> None:
