@@ -101,8 +101,8 @@ class Model(DiffusionModel):
             share.to(z).view(-1, 1, 1, 1)
             for share in (self.schedule.alpha_bar(t), self.schedule.beta_bar(t))
         )
-        found = self.eps(alpha_bar * z + beta_bar * noise, t, self._labels(y, size))
-        return (found.float() - noise).square().flatten(1).mean(1)
+        eps = self.eps(alpha_bar * z + beta_bar * noise, t, self._labels(y, size))
+        return (eps.float() - noise).square().flatten(1).mean(1)
 
     def _times(self, ranks: Tensor) -> Tensor:
         """Times at shares of all that training shows. Shapes: (B,) in [0, 1) -> (B,)."""

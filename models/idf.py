@@ -128,15 +128,15 @@ class Model(GenerativeModel):
 
     def latents(self, levels: Tensor) -> list[Latent]:
         """The parts of z, the first coded (deepest) first. Shapes: (B, C, H, W)."""
-        found: list[Latent] = []
+        latents: list[Latent] = []
         h = levels
         for flow in reversed(self.flows):
             groups = flow(squeeze(h)).chunk(self.config.num_groups, 1)
             for index in reversed(range(1, len(groups))):
-                found.append(Latent(groups[index], torch.cat(groups[:index], 1)))
+                latents.append(Latent(groups[index], torch.cat(groups[:index], 1)))
             h = groups[0]
-        found.append(Latent(h, h[:, :0]))
-        return found[::-1]
+        latents.append(Latent(h, h[:, :0]))
+        return latents[::-1]
 
     def start(self, num_rows: int) -> Tensor:
         """What the first part is given: nothing. -> (num_rows, 0, h, w)."""

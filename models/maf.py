@@ -68,8 +68,8 @@ class Model(FlowModel):
         if config.num_blocks < 1:
             raise ValueError(f"num_blocks {config.num_blocks}: accepted are 1 or more")
         if config.num_components < 1 or (config.num_components > 1 and config.direction == "iaf"):
-            given = f"num_components {config.num_components}"
-            raise ValueError(f"{given}: accepted are 1 or more with maf, and 1 with iaf")
+            setting = f"num_components {config.num_components}"
+            raise ValueError(f"{setting}: accepted are 1 or more with maf, and 1 with iaf")
         if config.scale_bound <= 0:
             raise ValueError(f"scale_bound {config.scale_bound}: accepted are positive numbers")
         if not 0 <= config.dropout < 1:
@@ -106,14 +106,14 @@ class Model(FlowModel):
                 "decode": DecodeByInversion(self, self.outside, self.blocks),
             }
         log_likelihood = LogLikelihoodByInversion(self, self.outside, self.blocks)
-        found = {
+        operations = {
             **super().operations(),
             **likelihood_operations(self, log_likelihood),
             "encode": EncodeByInversion(self, self.outside, self.blocks),
         }
         # A latent is as many passes as there are dimensions, too many for one step.
-        del found["latent_fit"]
-        return found
+        del operations["latent_fit"]
+        return operations
 
 
 def _block(config: Config, num_dims: int, index: int) -> Autoregressive:

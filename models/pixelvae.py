@@ -102,8 +102,8 @@ class Model(LatentModel):
 
     def features(self, z: Tensor) -> Tensor:
         """What the PixelCNN is told of the latents. Shapes: (B, D) -> (B, H, W, F)."""
-        found: Tensor = self.decoder(z)
-        return found.squeeze(1).to(z.dtype)
+        maps: Tensor = self.decoder(z)
+        return maps.squeeze(1).to(z.dtype)
 
     def log_prob_given(self, x: Tensor, z: Tensor) -> Tensor:
         """log P of the nearest levels. Shapes: x (B, 1, H, W), z (B * K, D) -> (B * K,), nats."""

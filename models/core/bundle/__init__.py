@@ -1,1 +1,1 @@
-"""A trained model as a folder, its pictures' form and the runtime of its graphs."""
+"""A trained model as a folder, its pictures' preprocessing and the runtime of its graphs."""

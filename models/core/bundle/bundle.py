@@ -175,13 +175,13 @@ def load(url: str | Path) -> Bundle:
 
 def _columns(name: str, calibration: Calibration) -> dict[str, Tensor]:
     """What of a calibration is stored as tensors: references that are single numbers are not."""
-    found = {
+    columns = {
         name: calibration.scores,
         f"{name}.z": calibration.z,
         f"{name}.category": calibration.category,
         f"{name}.reference": calibration.reference,
     }
-    return {key: column for key, column in found.items() if isinstance(column, Tensor)}
+    return {key: column for key, column in columns.items() if isinstance(column, Tensor)}
 
 
 def _calibration(name: str, tensors: Mapping[str, Tensor], value: Any) -> Calibration:

@@ -1,4 +1,4 @@
-"""Any picture to the form a model was trained on: the one path for training and for uploads."""
+"""Any picture as a model was trained on them: the one path for training and for uploads."""
 
 from dataclasses import dataclass
 from typing import Literal

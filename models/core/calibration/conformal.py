@@ -40,10 +40,10 @@ class Calibration:
         """
         if not bool(scores.isfinite().all()):
             raise ValueError("calibration scores must be finite")
-        found = scores.float().sort(stable=True)
-        order = found.indices
+        ascending = scores.float().sort(stable=True)
+        order = ascending.indices
         return cls(
-            found.values,
+            ascending.values,
             reference,
             None if z is None else z[order].float(),
             None if category is None else category[order],

@@ -66,10 +66,11 @@ class Martingale:
         growth = log_bets.cumsum(0)
         entered = np.logaddexp.accumulate(entering - (growth - log_bets))
         stakes = growth + np.logaddexp(self._log_stakes, entered)
-        found: np.ndarray = np.logaddexp(np.logaddexp.reduce(stakes, axis=1), np.log(left[1:]))
-        if self.alarmed_at is None and (reached := found >= self.log_threshold).any():
+        at_stake: np.ndarray = np.logaddexp.reduce(stakes, axis=1)
+        log_capital: np.ndarray = np.logaddexp(at_stake, np.log(left[1:]))
+        if self.alarmed_at is None and (reached := log_capital >= self.log_threshold).any():
             self.alarmed_at = self.num + int(reached.argmax()) + 1
-        self._log_stakes, self.log_value = stakes[-1], float(found[-1])
-        self.log_max = max(self.log_max, float(found.max()))
-        self.num += len(found)
-        return found
+        self._log_stakes, self.log_value = stakes[-1], float(log_capital[-1])
+        self.log_max = max(self.log_max, float(log_capital.max()))
+        self.num += len(log_capital)
+        return log_capital

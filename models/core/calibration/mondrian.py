@@ -21,12 +21,12 @@ def by_category(calibration: Calibration) -> dict[int, Calibration]:
         raise ValueError(
             "the calibration of this score knows no classes: accepted are screens with a classifier"
         )
-    found = {}
+    calibrations = {}
     for index in category.unique().tolist():
         if index >= 0:
-            # A part of what is in ascending order is in ascending order.
-            found[int(index)] = Calibration(calibration.scores[category == index])
-    return found
+            # Some of what is in ascending order are in ascending order.
+            calibrations[int(index)] = Calibration(calibration.scores[category == index])
+    return calibrations
 
 
 def p_value_by_category(calibration: Calibration, score: Tensor, category: Tensor) -> Tensor:
@@ -35,10 +35,10 @@ def p_value_by_category(calibration: Calibration, score: Tensor, category: Tenso
     For each class, P(p_value <= a) <= a for every a, averaged over the draw of its calibration
     images. A class without any gives 1. Shapes: score (B,), category (B,) -> (B,) float64.
     """
-    parts = by_category(calibration)
-    found = torch.ones(len(score), dtype=torch.float64)
+    calibrations = by_category(calibration)
+    p_value = torch.ones(len(score), dtype=torch.float64)
     for index in category.unique().tolist():
-        if part := parts.get(int(index)):
+        if of_class := calibrations.get(int(index)):
             rows = category == index
-            found[rows] = part.p_value(score[rows])
-    return found
+            p_value[rows] = of_class.p_value(score[rows])
+    return p_value

@@ -56,10 +56,10 @@ class OnlineRanks:
 
     def rank(self, scores: Tensor) -> Ranked:
         """Judge images and take them in, one after the other. NaN is strangest. Shape: (B,)."""
-        found = scores.float().cpu().numpy()
-        found = np.where(np.isnan(found), np.float32(np.inf), found)
-        below = self._values.searchsorted(found, side="left")
-        at_most = self._values.searchsorted(found, side="right")
+        values = scores.float().cpu().numpy()
+        values = np.where(np.isnan(values), np.float32(np.inf), values)
+        below = self._values.searchsorted(values, side="left")
+        at_most = self._values.searchsorted(values, side="right")
         cell = 2 * len(self._values) - below - at_most
         p_value, chances = np.empty(len(cell)), self._uniforms(len(cell))
         stranger = self._stranger

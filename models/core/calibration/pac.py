@@ -24,13 +24,13 @@ def pac_rank(num: int, alpha: float, delta: float) -> int:
     """
     if not (0 < alpha < 1 and 0 < delta < 1):
         raise ValueError(f"alpha {alpha}, delta {delta}: accepted are numbers between 0 and 1")
-    found = _pac_rank(num, alpha, delta)
-    if found == 0:
+    rank = _pac_rank(num, alpha, delta)
+    if rank == 0:
         raise ValueError(
             f"{num} calibration images promise no rate of {alpha:g} in all but a share "
             f"{delta:g} of such sets: {num_needed(alpha, delta)} are needed"
         )
-    return found
+    return rank
 
 
 def num_needed(alpha: float, delta: float) -> int:

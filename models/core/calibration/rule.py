@@ -100,10 +100,10 @@ class Rule:
         return Verdicts(p_value, p_value <= self.rank / (num + 1), torch.full(scores.shape, cut))
 
     def _judge_by_class(self, scores: Tensor, category: Tensor, names: tuple[str, ...]) -> Verdicts:
-        parts = by_category(self.calibration)
+        calibrations = by_category(self.calibration)
         cuts = []
         for row, index in enumerate(category.tolist()):
-            num = parts[index].num if index in parts else 0
+            num = calibrations[index].num if index in calibrations else 0
             if self.alpha < 1 / (num + 1):
                 name = names[index] if 0 <= index < len(names) else str(index)
                 raise ClassTooSmall(
@@ -111,7 +111,7 @@ class Rule:
                     f"images: they allow {1 / (num + 1):.2g} <= alpha < 1",
                     row,
                 )
-            cuts.append(parts[index].threshold(self.alpha))
+            cuts.append(calibrations[index].threshold(self.alpha))
         p_value = p_value_by_category(self.calibration, scores, category)
         return Verdicts(p_value, p_value <= self.alpha, torch.tensor(cuts))
 

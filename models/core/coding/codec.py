@@ -124,11 +124,11 @@ class SequentialCodec(Codec):
         """
 
     def write(self, levels: Tensor, writer: Writer) -> None:
-        found = [self._intervals(levels, index) for index in range(self.num_orders)]
-        bits = torch.stack([-frequency.log2().sum(1) for _, frequency in found])
+        intervals = [self._intervals(levels, index) for index in range(self.num_orders)]
+        bits = torch.stack([-frequency.log2().sum(1) for _, frequency in intervals])
         best = bits.argmin(0)
         each = torch.arange(len(levels), device=levels.device)
-        left, frequency = (torch.stack(parts)[best, each] for parts in zip(*found, strict=True))
+        left, frequency = (torch.stack(parts)[best, each] for parts in zip(*intervals, strict=True))
         if self.num_orders > 1:
             ends = self._order_ends()
             chosen = best.cpu().numpy()
@@ -149,9 +149,9 @@ class SequentialCodec(Codec):
                     order[events] = torch.from_numpy(reader.read(ends))
         params, changed = self.sequential(kept, levels, step, order)
         ends = cumulative(self.output, params).cpu().numpy().astype(np.int64)
-        found = np.concatenate([reader.read(ends[events]) for reader, events in readers])
+        symbols = np.concatenate([reader.read(ends[events]) for reader, events in readers])
         place = self._orders[order, step].to(levels.device)
-        level = torch.from_numpy(found).to(levels.device)
+        level = torch.from_numpy(symbols).to(levels.device)
         return {**changed, "order": order}, levels.scatter(1, place[:, None], level[:, None])
 
     def start(self, num: int) -> Rows:
@@ -166,6 +166,6 @@ class SequentialCodec(Codec):
 
     def _intervals(self, levels: Tensor, order: int) -> tuple[Tensor, Tensor]:
         """Left ends and frequencies of the levels, in coding order. -> 2 x (n, D)."""
-        found = interval(self.output, self.parallel(levels, order), levels)
+        left, frequency = interval(self.output, self.parallel(levels, order), levels)
         place = self.order(order).to(levels.device)
-        return found[0][:, place], found[1][:, place]
+        return left[:, place], frequency[:, place]

@@ -57,15 +57,15 @@ class _Mixture(NamedTuple):
     def blocks(self) -> Tensor:
         """Ends of the symbols: below all blocks, each of them, above. -> (..., blocks + 3)."""
         places = torch.arange(_NUM_BLOCKS + 1, device=self.mean.device) * _BLOCK - 0.5
-        found = self.below(self.first().unsqueeze(-1) + places)
+        below = self.below(self.first().unsqueeze(-1) + places)
         # Sigmoids of all borders sum to at most what the weights do.
-        return _ends(found / self.below(torch.full_like(found[..., :1], torch.inf)))
+        return _ends(below / self.below(torch.full_like(below[..., :1], torch.inf)))
 
     def inside(self, block: Tensor) -> Tensor:
         """Ends of the places in one block of each latent. -> (..., _BLOCK + 1)."""
         places = torch.arange(_BLOCK + 1, device=self.mean.device) - 0.5
-        found = self.below((self.first() + _BLOCK * block).unsqueeze(-1) + places)
-        mass = found - found[..., :1]
+        below = self.below((self.first() + _BLOCK * block).unsqueeze(-1) + places)
+        mass = below - below[..., :1]
         empty = mass[..., -1:] == 0
         # Where the table knows no mass at all, all places are alike.
         share = torch.where(empty, (places + 0.5) / _BLOCK, mass / mass[..., -1:].clamp(min=1))
@@ -91,11 +91,11 @@ class IntegerCodec(Codec):
     @cached_property
     def _shapes(self) -> list[torch.Size]:
         """The shape of what each part is given, without the batch."""
-        found, known = [], self._twin.start(1)
+        shapes, known = [], self._twin.start(1)
         for index in range(self.num_steps):
-            found.append(known.shape[1:])
+            shapes.append(known.shape[1:])
             known = self._twin.join(index, known, self._nothing(index))
-        return found
+        return shapes
 
     def _nothing(self, index: int) -> Tensor:
         return self._twin.start(1).new_zeros(1, *self.model.part_shape(index))
@@ -204,6 +204,6 @@ def _read(readers: Sequence[Reader], counts: list[int], ends: Tensor) -> Tensor:
     """Each reader's next symbols, as many as it has tables. -> float64, the shape of the tables."""
     table = ends.cpu().numpy().reshape(-1, ends.shape[-1]).astype(np.int64)
     parts = np.split(table, np.cumsum(counts)[:-1])
-    found = [reader.read(part) for reader, part in zip(readers, parts, strict=True) if len(part)]
-    symbols = np.concatenate(found) if found else np.zeros(0, np.int64)
+    read = [reader.read(part) for reader, part in zip(readers, parts, strict=True) if len(part)]
+    symbols = np.concatenate(read) if read else np.zeros(0, np.int64)
     return torch.from_numpy(symbols).double().to(ends.device).view(ends.shape[:-1])

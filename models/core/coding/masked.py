@@ -54,13 +54,13 @@ class MaskedCodec(SequentialCodec):
     ) -> tuple[Tensor, Rows]:
         x, hidden = self._seen(levels), kept["hidden"]
         keys = order * self.num_steps + step
-        found = keys.unique().tolist()
-        if len(found) == 1:
-            mask, place = divmod(found[0], self.num_steps)
+        distinct = keys.unique().tolist()
+        if len(distinct) == 1:
+            mask, place = divmod(distinct[0], self.num_steps)
             params, hidden = self._twins[mask].at(x, hidden, place)
             return params, {"hidden": hidden}
         hidden, params = hidden.clone(), x.new_empty(len(x), self.net.num_params)
-        for key in found:
+        for key in distinct:
             here = (keys == key).nonzero()[:, 0].to(x.device)
             mask, place = divmod(key, self.num_steps)
             params[here], hidden[here] = self._twins[mask].at(x[here], hidden[here], place)

@@ -70,8 +70,8 @@ class PixelCodec(SequentialCodec):
             changed |= {"h": h, "left": left}
         elif len(begin):
             parts = (part[begin] for part in (above, left, x, row, column, label))
-            found = zip((h, left), self._twin.pixel(*parts), strict=True)
-            h, left = (whole.index_copy(0, begin, part) for whole, part in found)
+            begun = zip((h, left), self._twin.pixel(*parts), strict=True)
+            h, left = (column.index_copy(0, begin, new) for column, new in begun)
             changed |= {"h": h, "left": left}
         each = torch.arange(len(levels), device=x.device)
         params = self._twin.head(h, x[each, :, row, column])[each, colour]

@@ -170,8 +170,8 @@ class Decompress(_Coding):
                 raise ValueError(f"num_bytes {size}: accepted are 0 to {most} of {count} images")
             kept_code[i, :size] = code[i, :size]
             if size == most:
-                found = unpack(self.grid, code[i, :size].tobytes(), count * self.model.num_dims)
-                levels[i, :count] = torch.from_numpy(found).view(count, -1)
+                unpacked = unpack(self.grid, code[i, :size].tobytes(), count * self.model.num_dims)
+                levels[i, :count] = torch.from_numpy(unpacked).view(count, -1)
                 plain[i] = True
         kept = self.codec.start(num * SEGMENT)
         return {

@@ -34,8 +34,8 @@ def interval(output: Output, params: Tensor, level: Tensor) -> tuple[Tensor, Ten
     Shapes: (..., num_params) in fixed point, int64 (...) -> 2 x whole numbers (...) in float64.
     """
     ends = torch.stack([level - 1, level], -1)
-    found = _mass(output, params, ends.clamp(0, output.num_levels - 2))
-    counts = scaled(found, ends + 1, output.num_levels)
+    mass = _mass(output, params, ends.clamp(0, output.num_levels - 2))
+    counts = scaled(mass, ends + 1, output.num_levels)
     left = torch.where(level == 0, 0.0, counts[..., 0])
     right = torch.where(level == output.num_levels - 1, float(TOTAL), counts[..., 1])
     return left, right - left

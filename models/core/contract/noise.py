@@ -25,11 +25,12 @@ def event_seeds(seed: Tensor, x: Tensor) -> Tensor:
     Shapes: seed (B,) int64, x (B, ...) -> (B,) int64, >= 0, on the CPU.
     """
     events = x.detach().cpu().contiguous().numpy()
-    found = []
-    for one, event in zip(seed.tolist(), events, strict=True):
-        digest = hashlib.blake2b(event.tobytes(), digest_size=8, salt=one.to_bytes(8, "little"))
-        found.append(int.from_bytes(digest.digest(), "little") >> 1)
-    return torch.tensor(found, dtype=torch.int64)
+    seeds = []
+    for row_seed, event in zip(seed.tolist(), events, strict=True):
+        salt = row_seed.to_bytes(8, "little")
+        digest = hashlib.blake2b(event.tobytes(), digest_size=8, salt=salt)
+        seeds.append(int.from_bytes(digest.digest(), "little") >> 1)
+    return torch.tensor(seeds, dtype=torch.int64)
 
 
 def normal(seed: Tensor, step: Tensor, shape: tuple[int, ...], stream: int = 0) -> Tensor:

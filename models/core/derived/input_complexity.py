@@ -64,6 +64,6 @@ def _completed(bits: Rows, levels: Tensor) -> Rows:
     unknown = (bits["code_bits"] < 0).nonzero()[:, 0]
     if len(unknown) == 0:
         return bits
-    wanted = levels[unknown]
-    found = {"code_bits": code_bits(wanted), "half_code_bits": code_bits(half_size(wanted))}
-    return {name: bits[name].index_copy(0, unknown, found[name]) for name in _CODES}
+    levels = levels[unknown]
+    lengths = {"code_bits": code_bits(levels), "half_code_bits": code_bits(half_size(levels))}
+    return {name: bits[name].index_copy(0, unknown, lengths[name]) for name in _CODES}

@@ -27,10 +27,10 @@ def likelihood_operations(
     model: GenerativeModel, log_likelihood: Operation[Any]
 ) -> Mapping[str, Operation[Any]]:
     """The likelihood, its energy, and for images of levels also input_complexity."""
-    found = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
+    operations = {"log_likelihood": log_likelihood, "energy": EnergyOf(log_likelihood)}
     grid = model.grid
     if grid is None or len(model.event_shape) != 3 or grid.num_levels > MOST_LEVELS:
-        return found
+        return operations
     if min(model.event_shape[1:]) < 2:
-        return found
-    return {**found, "input_complexity": InputComplexity(log_likelihood, grid)}
+        return operations
+    return {**operations, "input_complexity": InputComplexity(log_likelihood, grid)}

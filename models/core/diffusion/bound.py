@@ -49,13 +49,13 @@ class DiffusionBound:
         noise = normal(rows["seed"], rows["step"], self.model.event_shape).to(clean)
         z = _times(alpha_bar, clean) + _times(beta_bar, noise)
         (eps,) = self.model.compute("eps", z, t.to(z), rows["label"])
-        found = expected_clean(z, eps, alpha_bar, beta_bar)
-        squared_error = (found - clean).double().square().flatten(1).sum(1)
+        mean = expected_clean(z, eps, alpha_bar, beta_bar)
+        squared_error = (mean - clean).double().square().flatten(1).sum(1)
         scale, rest = self._kl_parts(t, s, is_wide)
         value = -(scale.to(x.device) * squared_error + rest.to(x.device))
         last = (index == 1).nonzero()[:, 0]
         there = last.to(x.device)
-        decoded = decoder_log_prob(self.model.grid, x[there], found[there], beta_bar[last])
+        decoded = decoder_log_prob(self.model.grid, x[there], mean[there], beta_bar[last])
         return value.index_copy(0, there, decoded)
 
     def chosen(self, rows: Rows, place: Tensor, num_terms: Tensor, num_steps: Tensor) -> Tensor:

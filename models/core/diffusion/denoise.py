@@ -77,7 +77,7 @@ class Denoise(OneShot):
         label = torch.full((size * levels,), -1, device=clean.device)
         (eps,) = model.compute("eps", z.flatten(0, 1), t, label)
         eps = eps.unflatten(0, (size, levels)).double()
-        # Without noise, what is left is what was found.
+        # Without noise, what is left is eps itself.
         left = torch.where(is_noisy, eps - noise, eps).flatten(2).norm(dim=2)
         log_norm = left.clamp(min=_LEAST).log()
         norms, errors = log_norm.split([NUM_NORMS, levels - NUM_NORMS], 1)

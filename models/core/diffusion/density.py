@@ -68,9 +68,9 @@ class DiffusionModel(GenerativeModel):
             torch.cat([t, t[guided]]),
             torch.cat([label, free]),
         )
-        given, without = both.split([len(z), len(guided)])
+        eps, without = both.split([len(z), len(guided)])
         scale = guidance_scale[guided].view(-1, 1, 1, 1).to(z.dtype)
-        return given.index_copy(0, guided, without + scale * (given[guided] - without))
+        return eps.index_copy(0, guided, without + scale * (eps[guided] - without))
 
     def graphs(self) -> Mapping[str, Graph]:
         """The network; gradients in z need torch."""

@@ -155,8 +155,8 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
 
     def _staged(self, rows: Rows, num_probes: int) -> Rows:
         _, length, calls, _ = rows["plan"].unbind(1)
-        found = self.ode.stage(rows, rows["step"] % calls, length, num_probes)
-        return {**found, "noise": rows["noise"] + found["noise"]}
+        staged = self.ode.stage(rows, rows["step"] % calls, length, num_probes)
+        return {**staged, "noise": rows["noise"] + staged["noise"]}
 
     def _added(self, rows: Rows) -> Rows:
         _, length, calls, _ = rows["plan"].unbind(1)
@@ -171,16 +171,16 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
         value, device = rows.pop("value"), rows["total"].device
         step = rows["step"] + 1
         calls = rows["plan"][:, 2]
-        whole, count = (step % calls == 0).to(device), (step // calls).clamp(min=1).to(device)
+        ended, count = (step % calls == 0).to(device), (step // calls).clamp(min=1).to(device)
         total = rows["total"] + value
         away = total - rows["mean"]
         mean = rows["mean"] + away / count
         return {
             **rows,
             "step": step,
-            "total": torch.where(whole, 0.0, total),
-            "mean": torch.where(whole, mean, rows["mean"]),
-            "squares": torch.where(whole, rows["squares"] + away * (total - mean), rows["squares"]),
+            "total": torch.where(ended, 0.0, total),
+            "mean": torch.where(ended, mean, rows["mean"]),
+            "squares": torch.where(ended, rows["squares"] + away * (total - mean), rows["squares"]),
         }
 
     def finish(self, rows: Rows) -> Rows:

@@ -100,8 +100,8 @@ class FlowOde:
         """The time of this log alpha_bar. Shapes: float64 (B,) -> (B,) in [1, T], on the CPU."""
         table, last = self._log_alpha_bars, len(self._log_alpha_bars) - 1
         after = torch.searchsorted(-table, -log_alpha_bar).clamp(1, last)
-        part = (table[after - 1] - log_alpha_bar) / (table[after - 1] - table[after])
-        return (after - 1 + part).clamp(1, last)
+        fraction = (table[after - 1] - log_alpha_bar) / (table[after - 1] - table[after])
+        return (after - 1 + fraction).clamp(1, last)
 
     def _at_the_bottom(self, rows: Rows, slope: Tensor, place: Tensor) -> Tensor:
         """log P(x given y) - log q(y given x) of rows at their first stage, of others 0. (B,)."""
@@ -152,8 +152,8 @@ def divergence(
         z = z.detach().requires_grad_()
         eps = model.eps(z, t.to(z), label)
         # Rows are independent, so the gradient of the sum holds each row's own.
-        found = [torch.autograd.grad(eps, z, v, retain_graph=True)[0] for v in probes]
-    values = [(v * grad).double().flatten(1).sum(1) for v, grad in zip(probes, found, strict=True)]
+        grads = [torch.autograd.grad(eps, z, v, retain_graph=True)[0] for v in probes]
+    values = [(v * grad).double().flatten(1).sum(1) for v, grad in zip(probes, grads, strict=True)]
     return eps.detach(), torch.stack(values)
 
 

@@ -36,9 +36,9 @@ class Schedule:
 
     def log_alpha_bar(self, t: Tensor) -> Tensor:
         """Shapes: (B,) in [0, T] -> float64 (B,)."""
-        before, part = self._place(t)
+        before, fraction = self._place(t)
         table = self._log_alpha_bar
-        return table[before] + part * (table[before + 1] - table[before])
+        return table[before] + fraction * (table[before + 1] - table[before])
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """The share of the data in z_t. Shapes: (B,) in [0, T] -> float64 (B,) in (0, 1]."""
@@ -60,15 +60,15 @@ class Schedule:
 
         Shapes: (B,) from 0 -> float64 (B,) in [0, T]. Raises ValueError beyond the last time's.
         """
-        wanted = -0.5 * torch.log1p(sigma.double().square())
+        log_alpha_bar = -0.5 * torch.log1p(sigma.double().square())
         table = self._log_alpha_bar
-        if bool((wanted < table[-1]).any()):
+        if bool((log_alpha_bar < table[-1]).any()):
             raise ValueError(
                 f"sigma {float(sigma.max()):.4g}: accepted are 0 to "
                 f"{math.sqrt(math.expm1(-2 * float(table[-1]))):.4g}"
             )
-        after = torch.searchsorted(-table, -wanted).clamp(min=1)
-        return after - (wanted - table[after]) / (table[after - 1] - table[after])
+        after = torch.searchsorted(-table, -log_alpha_bar).clamp(min=1)
+        return after - (log_alpha_bar - table[after]) / (table[after - 1] - table[after])
 
     def _place(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The whole time before t, below T, and how far beyond it t is."""

@@ -84,8 +84,8 @@ class UNet(nn.Module):
         self.exit = zeroed(nn.Conv2d(channels[0], pixels, 3, padding=1))
 
     def forward(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        given = torch.where(label < 0, self.classes.num_embeddings - 1, label)
-        about = silu(self.time(self._waves(t.to(z.dtype))) + self.classes(given))
+        index = torch.where(label < 0, self.classes.num_embeddings - 1, label)
+        about = silu(self.time(self._waves(t.to(z.dtype))) + self.classes(index))
         h = self.entry(pixel_unshuffle(z, self.patch) if self.patch > 1 else z)
         skips: list[Tensor] = []
         for i, stage in enumerate(self.down):
@@ -156,8 +156,8 @@ class Attention(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         batch, channels, height, width = h.shape
         size = channels // self.num_heads
-        found = self.entry(self.norm(h)).view(batch, 3, self.num_heads, size, height * width)
-        query, key, value = found.unbind(1)
+        shape = (batch, 3, self.num_heads, size, height * width)
+        query, key, value = self.entry(self.norm(h)).view(shape).unbind(1)
         weight = (query.transpose(-1, -2) @ key / math.sqrt(size)).softmax(-1)
         seen = (value @ weight.transpose(-1, -2)).view(batch, channels, height, width)
         out: Tensor = h + self.exit(seen)

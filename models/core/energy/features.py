@@ -25,10 +25,10 @@ class Features(OneShot):
 
     def _features(self, rows: Rows) -> Rows:
         logits, energy, features = self.model.compute("features", rows["x"])
-        found = {"energy": energy, "features": features}
+        columns = {"energy": energy, "features": features}
         if self.model.num_classes:
-            found |= {"probabilities": logits.softmax(1), "logits": logits}
-        return found
+            columns |= {"probabilities": logits.softmax(1), "logits": logits}
+        return columns
 
 
 class GradientNorm(OneShot):

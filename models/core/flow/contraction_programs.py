@@ -87,14 +87,14 @@ class Contraction(Operation[P]):
 
     def _passed(self, block: ResidualBlock, rows: Rows) -> Rows:
         """The columns after a pass: on to the next block where this one's inverse is found."""
-        found, still = block.refined(rows["target"], rows["guess"], rows["tolerance"])
+        guess, still = block.refined(rows["target"], rows["guess"], rows["tolerance"])
         num = rows["pass"] + 1
         over = still.cpu() | (num == rows["limit"])
-        ended = over.to(found.device)[:, None]
-        h = block.leave(found)
+        ended = over.to(guess.device)[:, None]
+        h = block.leave(guess)
         return {
             "target": torch.where(ended, h, rows["target"]),
-            "guess": torch.where(ended, h, found),
+            "guess": torch.where(ended, h, guess),
             "block": rows["block"] + over,
             "pass": torch.where(over, 0, num),
             "done": over & (rows["block"] + 1 == len(self.blocks)),

@@ -82,29 +82,29 @@ class Inversion:
         return result
 
     def _all(self, block: Autoregressive, rows: Rows) -> Rows:
-        found, slope = block.solve(rows["target"], rows["guess"])
-        still = (found - rows["guess"]).abs().amax(1) <= rows["tolerance"]
-        return self._passed(block, rows, found, slope, still.cpu())
+        h, slope = block.solve(rows["target"], rows["guess"])
+        still = (h - rows["guess"]).abs().amax(1) <= rows["tolerance"]
+        return self._passed(block, rows, h, slope, still.cpu())
 
     def _next(self, block: Autoregressive, rows: Rows) -> Rows:
         dim = block.net.order()[rows["pass"].to(rows["guess"].device)]
         value, slope = block.solve_at(rows["target"], rows["guess"], dim)
-        found = rows["guess"].scatter(1, dim[:, None], value[:, None])
+        h = rows["guess"].scatter(1, dim[:, None], value[:, None])
         still = torch.zeros_like(rows["done"])
-        return self._passed(block, rows, found, rows["slope"] + slope, still)
+        return self._passed(block, rows, h, rows["slope"] + slope, still)
 
     def _passed(
-        self, block: Autoregressive, rows: Rows, found: Tensor, slope: Tensor, still: Tensor
+        self, block: Autoregressive, rows: Rows, h: Tensor, slope: Tensor, still: Tensor
     ) -> Rows:
         """The columns after a pass: on to the next block where this one's inverse is found."""
         num = rows["pass"] + 1
         over = still | (num == self.num_dims)
-        x, log_abs_det = block.norm.inverse(found)
-        ended = over.to(found.device)
+        x, log_abs_det = block.norm.inverse(h)
+        ended = over.to(h.device)
         wide = ended[:, None]
         return {
             "target": torch.where(wide, x, rows["target"]),
-            "guess": torch.where(wide, x, found),
+            "guess": torch.where(wide, x, h),
             "slope": torch.where(ended, 0.0, slope),
             "log_abs_det": rows["log_abs_det"] + torch.where(ended, slope + log_abs_det, 0.0),
             "block": rows["block"] + over,

@@ -46,12 +46,12 @@ def statistics(z: Tensor) -> Tensor:
     """
     flat = z.flatten(1)
     square = flat.square().mean(1).clamp(min=_LEAST)
-    found = [anderson_darling(flat).log(), square.log()]
+    columns = [anderson_darling(flat).log(), square.log()]
     for side in _sides_with_neighbours(tuple(z.shape[1:])):
         length = z.shape[side]
         before, after = z.narrow(side, 0, length - 1), z.narrow(side, 1, length - 1)
-        found.append((before * after).flatten(1).mean(1) / square)
-    return torch.stack(found, 1)
+        columns.append((before * after).flatten(1).mean(1) / square)
+    return torch.stack(columns, 1)
 
 
 def _sides_with_neighbours(event_shape: tuple[int, ...]) -> list[int]:

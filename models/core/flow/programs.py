@@ -154,8 +154,8 @@ class FlowLogLikelihood(Operation[FlowLogLikelihoodParams]):
 
     @property
     def examples(self) -> tuple[FlowLogLikelihoodParams, ...]:
-        one = FlowLogLikelihoodParams()
-        return (one, FlowLogLikelihoodParams(3)) if self.model.grid else (one,)
+        single = FlowLogLikelihoodParams()
+        return (single, FlowLogLikelihoodParams(3)) if self.model.grid else (single,)
 
     def kind(self, params: FlowLogLikelihoodParams) -> Likelihood:
         return self.model.likelihood

@@ -69,11 +69,11 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
 
     @property
     def examples(self) -> tuple[ResidualLogLikelihoodParams, ...]:
-        found = [self.default_params]
+        examples = [self.default_params]
         if self.model.grid:
             several = ResidualLogLikelihoodParams(2, "truncated", num_terms=3, num_probes=2)
-            found += [ResidualLogLikelihoodParams(3, found[0].log_det), several]
-        return (*found, ResidualLogLikelihoodParams(log_det="truncated", num_terms=5))
+            examples += [ResidualLogLikelihoodParams(3, examples[0].log_det), several]
+        return (*examples, ResidualLogLikelihoodParams(log_det="truncated", num_terms=5))
 
     def kind(self, params: ResidualLogLikelihoodParams) -> Likelihood:
         if params.log_det == "truncated":
@@ -83,8 +83,8 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
     def check(self, inputs: Container[str], params: ResidualLogLikelihoodParams) -> None:
         self.weighting.check(inputs, params)
         if params.log_det == "exact" and self.model.num_dims > EXACT_DIMS:
-            given = f"log_det exact of {self.model.num_dims} dimensions"
-            raise ValueError(f"{given}: accepted is truncated, or at most {EXACT_DIMS} dimensions")
+            asked = f"log_det exact of {self.model.num_dims} dimensions"
+            raise ValueError(f"{asked}: accepted is truncated, or at most {EXACT_DIMS} dimensions")
 
     def num_steps(self, params: ResidualLogLikelihoodParams) -> int:
         return params.num_samples * len(self.blocks)
@@ -138,12 +138,12 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
         self, rows: Rows, block: int, num_terms: int, num_probes: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """h, log_abs_det and the variance of its mean over probes."""
-        found = self.blocks[block]
-        x, log_abs_det = found.enter(rows["h"])
+        residual = self.blocks[block]
+        x, log_abs_det = residual.enter(rows["h"])
         step = rows["step"] * len(self.blocks) + block
-        u = uniform(rows["seed"], step, (num_probes, *found.inner), _PROBES).to(x.device)
+        u = uniform(rows["seed"], step, (num_probes, *residual.inner), _PROBES).to(x.device)
         signs = torch.where(u < 0.5, -1.0, 1.0).to(x.dtype).transpose(0, 1)
-        g, values = truncated(found.net, x, signs, num_terms)
+        g, values = truncated(residual.net, x, signs, num_terms)
         return (x + g).flatten(1), log_abs_det + values.mean(0), values.var(0) / num_probes
 
     def _weighed(self, rows: Rows) -> Rows:

@@ -68,8 +68,8 @@ class Autoencoder(LatentModel, ValueDecoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """The numbers of every value's distribution. Shapes: (B, D) -> (B, *event, P)."""
-        found: Tensor = self.decoder(z)
-        return found.to(z.dtype) + self.start
+        params: Tensor = self.decoder(z)
+        return params.to(z.dtype) + self.start
 
     def log_prob_given(self, x: Tensor, z: Tensor) -> Tensor:
         (params,) = self.compute("decode", z)

@@ -79,8 +79,8 @@ class LatentDensity(GenerativeModel):
         """What the encoder says of q(z given x). Shapes: (B, *event) -> (B, S)."""
         seen = self.on_grid(x) / (self.grid.top if self.grid else 1.0)
         # The network may run in half precision, what comes behind it may not.
-        found: Tensor = self.encoder(seen)
-        return found.to(x.dtype)
+        statistics: Tensor = self.encoder(seen)
+        return statistics.to(x.dtype)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z). Shapes: (B, D) -> (B,), nats."""

@@ -78,8 +78,8 @@ class ImportanceLogLikelihood(Operation[ImportanceParams]):
         x, statistics = rows["x"], rows["statistics"]
         begin = (rows["step"] == 0).nonzero()[:, 0].to(x.device)
         if len(begin):
-            (found,) = self.model.compute("statistics", x[begin])
-            statistics = statistics.index_copy(0, begin, found)
+            (begun,) = self.model.compute("statistics", x[begin])
+            statistics = statistics.index_copy(0, begin, begun)
         log_weight = self._log_weights({**rows, "statistics": statistics}).double()
         return {
             **rows,
@@ -98,9 +98,10 @@ class ImportanceLogLikelihood(Operation[ImportanceParams]):
         row, place = (index < rows["num_samples"][:, None]).nonzero(as_tuple=True)
         eps = normal(rows["seed"], rows["step"], (most, self.model.num_latents))[row, place]
         row, place = row.to(device), place.to(device)
-        found = self.model.log_weight(rows["x"][row], rows["statistics"][row], eps.to(rows["x"]))
-        nothing = found.new_full((len(rows["x"]), most), -torch.inf)
-        return nothing.index_put((row, place), found)
+        x, statistics = rows["x"], rows["statistics"][row]
+        log_weight = self.model.log_weight(x[row], statistics, eps.to(x))
+        nothing = log_weight.new_full((len(x), most), -torch.inf)
+        return nothing.index_put((row, place), log_weight)
 
     def finish(self, rows: Rows) -> Rows:
         """standard_error by the delta method; NaN where one sample cannot tell."""

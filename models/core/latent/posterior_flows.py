@@ -97,8 +97,8 @@ class _Gates(MaskedMLP):
         for index, (weight, layer) in enumerate(zip(weights, self.linears, strict=True)):
             h = linear(h, weight, layer.bias)
             h = silu(h + self.context(context) if index == 0 else h)
-        found = linear(h, output, self.output.bias).unflatten(1, (self.num_dims, 2))
-        m, s = found.to(z.dtype).unbind(-1)
+        gates = linear(h, output, self.output.bias).unflatten(1, (self.num_dims, 2))
+        m, s = gates.to(z.dtype).unbind(-1)
         return m, s
 
 

@@ -44,8 +44,8 @@ class ConvNet(nn.Module):
 
     def outputs(self, hidden: Tensor) -> Tensor:
         """The last layer. Shapes: (B, hidden) -> (B, num_outputs)."""
-        found: Tensor = self.head[-1](hidden)
-        return found
+        outputs: Tensor = self.head[-1](hidden)
+        return outputs
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -136,8 +136,8 @@ class LipschitzNet(nn.Module):
 
     def bound(self) -> Tensor:
         """A bound on the Lipschitz constant, at the weights as they are. -> ()."""
-        found = self.last.bound()
+        bound = self.last.bound()
         for layer in self.layers:
             assert isinstance(layer, DenseLayer | PlainLayer)
-            found = found * layer.bound()
-        return found
+            bound = bound * layer.bound()
+        return bound

@@ -136,7 +136,7 @@ class MaskedMLP(nn.Module):
 
     def weights(self, mask: int = 0) -> tuple[list[Tensor], Tensor, Tensor | None]:
         """Masked weights of the hidden layers, the outputs and the direct connections."""
-        hidden = [self._masked(found.weight, i, mask) for i, found in enumerate(self.linears)]
+        hidden = [self._masked(layer.weight, i, mask) for i, layer in enumerate(self.linears)]
         direct = None if self.direct is None else self._masked(self.direct.weight, _DIRECT, mask)
         return hidden, self._masked(self.output.weight, _OUTPUT, mask), direct
 
@@ -157,11 +157,11 @@ class MaskedMLP(nn.Module):
         if get_proxy_mode() is not None:
             # A graph that is exported would hold the masks as constants, as large as the weights.
             return weight * self._mask(layer, mask)
-        found = self._masks.get((layer, mask))
-        if found is None or found.dtype != weight.dtype or found.device != weight.device:
+        known = self._masks.get((layer, mask))
+        if known is None or known.dtype != weight.dtype or known.device != weight.device:
             # To compare anew takes ten times as long as the product that it is for.
-            found = self._masks[layer, mask] = self._mask(layer, mask)
-        return weight * found
+            known = self._masks[layer, mask] = self._mask(layer, mask)
+        return weight * known
 
     def _mask(self, layer: int, mask: int) -> Tensor:
         inputs = self.degrees(0, mask).repeat_interleave(self.num_features)

@@ -26,13 +26,13 @@ def pictures(event_shape: tuple[int, ...]) -> Tensor:
     row = torch.linspace(-1, 1, height, dtype=torch.float64)[:, None]
     column = torch.linspace(-1, 1, width, dtype=torch.float64)
     inside = (row**2 + column**2 < 0.6).double()
-    found = []
+    colours = []
     for phase in range(channels):
         waves = 0.5 + 0.5 * torch.sin(2 * math.pi * (1.7 * row + 0.9 * column) + phase)
         fine = 0.5 + 0.5 * torch.sin(11 * row * column + 23 * row + phase)
         slope = (2 + row - column) / 4
-        found.append(torch.stack([waves * inside, slope, 0.8 * inside, fine]))
-    return torch.stack(found, 1).float()
+        colours.append(torch.stack([waves * inside, slope, 0.8 * inside, fine]))
+    return torch.stack(colours, 1).float()
 
 
 def verify(z: Tensor, expected: Tensor, names: Sequence[str]) -> None:

@@ -122,8 +122,8 @@ class Autoregressive(Transform):
         A dimension is right if all before it are, so D passes reach the inverse from any guess.
         Shapes: (B, D), (B, D) -> (B, D), (B,).
         """
-        found, slope = self.conditional.inverse(z, self.net(h))
-        return found, slope.sum(1)
+        solved, slope = self.conditional.inverse(z, self.net(h))
+        return solved, slope.sum(1)
 
     def solve_at(self, z: Tensor, h: Tensor, dim: Tensor) -> tuple[Tensor, Tensor]:
         """`solve` at one dimension of each row. Shapes: 2 x (B, D), int64 (B,) -> 2 x (B,)."""

@@ -19,12 +19,12 @@ class AffineCoupling(Transform):
     blow the scale up. Identity at first.
     """
 
-    def __init__(self, parts: Halves, network: Callable[[int, int], nn.Module]) -> None:
+    def __init__(self, halves: Halves, network: Callable[[int, int], nn.Module]) -> None:
         """`network(num_in, num_out)` maps (B, num_in, ...) to (B, num_out, ...)."""
         super().__init__()
-        self.halves = parts
-        num_changed, *rest = parts.changed_shape
-        self.network = network(parts.kept_shape[0], 2 * num_changed)
+        self.halves = halves
+        num_changed, *rest = halves.changed_shape
+        self.network = network(halves.kept_shape[0], 2 * num_changed)
         self.log_limit = nn.Parameter(torch.zeros(num_changed, *(1 for _ in rest)))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -129,17 +129,17 @@ def unit_lower_inverse(lower: Tensor) -> Tensor:
     num_doublings = max(size - 1, 0).bit_length()
     full = 1 << num_doublings
     padded = nn.functional.pad(lower, (0, full - size, 0, full - size))
-    found = padded.new_ones(full, 1, 1)
+    inverse = padded.new_ones(full, 1, 1)
     for _ in range(num_doublings):
-        width = found.shape[-1]
+        width = inverse.shape[-1]
         num = full // (2 * width)
         blocks = padded.view(num, 2 * width, num, 2 * width).diagonal(dim1=0, dim2=2)
         below = blocks.permute(2, 0, 1)[:, width:, :width]
-        a, b = found.unflatten(0, (num, 2)).unbind(1)
+        a, b = inverse.unflatten(0, (num, 2)).unbind(1)
         top = nn.functional.pad(a, (0, width))
         bottom = torch.cat([-b @ below @ a, b], 2)
-        found = torch.cat([top, bottom], 1)
-    return found[0, :size, :size]
+        inverse = torch.cat([top, bottom], 1)
+    return inverse[0, :size, :size]
 
 
 def _random_orthogonal(size: int) -> Tensor:

@@ -17,7 +17,7 @@ from models.core.nn.lipschitz_net import LipschitzNet
 from models.core.transforms.transform import Transform
 
 LogDet = Callable[[LipschitzNet, Tensor], tuple[Tensor, Tensor]]
-"""g and x (B, *shape) to g(x) (B, *shape) and what is found for log det(I + J) (B,), nats."""
+"""g and x (B, *shape) to g(x) (B, *shape) and log det(I + J), exact or not, (B,), nats."""
 
 _ROWS = 8192  # of Jacobians at once, so that many rows do not fill the memory
 _REACH = 1e3  # how far from its target an inverse is looked for
@@ -25,8 +25,8 @@ _REACH = 1e3  # how far from its target an inverse is looked for
 
 def exact(net: LipschitzNet, x: Tensor) -> tuple[Tensor, Tensor]:
     """A `LogDet` by all D rows of the Jacobian, differentiable. Costs D backward passes of g."""
-    found = [_exact(net, rows) for rows in x.split(max(1, _ROWS // x[0].numel()))]
-    return torch.cat([g for g, _ in found]), torch.cat([log_det for _, log_det in found])
+    pairs = [_exact(net, rows) for rows in x.split(max(1, _ROWS // x[0].numel()))]
+    return torch.cat([g for g, _ in pairs]), torch.cat([log_det for _, log_det in pairs])
 
 
 def _exact(net: LipschitzNet, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,8 +90,8 @@ class Roulette:
 
     def __post_init__(self) -> None:
         if self.num_exact < 1 or not 0 <= self.go_on < 1:
-            given = f"num_exact {self.num_exact}, go_on {self.go_on}"
-            raise ValueError(f"{given}: accepted are 1 and more, and 0 up to, not including, 1")
+            settings = f"num_exact {self.num_exact}, go_on {self.go_on}"
+            raise ValueError(f"{settings}: accepted are 1 and more, and 0 up to, not including, 1")
 
     def weights(self) -> list[float]:
         """Weights of the terms up to the last that is drawn: 1 / P(the term is drawn)."""
@@ -138,9 +138,9 @@ class ResidualBlock(Transform):
 
     def by(self, log_det: LogDet, h: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` by another way to the log-determinant."""
-        x, before = self.enter(h)
-        g, found = log_det(self.net, x)
-        return (x + g).flatten(1), before + found
+        x, log_abs_det = self.enter(h)
+        g, of_residual = log_det(self.net, x)
+        return (x + g).flatten(1), log_abs_det + of_residual
 
     def enter(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """What g sees, and the log-determinant up to there. Shapes: (B, D) -> (B, ...), (B,)."""
@@ -168,9 +168,9 @@ class ResidualBlock(Transform):
         (B, D), tolerance (B,) -> (B, D), bool (B,).
         """
         x = guess.unflatten(1, self.inner)
-        found = z - self.net(x).flatten(1)
-        moved = (found - guess).abs().amax(1)
-        return found, moved <= tolerance * z.abs().amax(1).clamp(min=1)
+        refined = z - self.net(x).flatten(1)
+        moved = (refined - guess).abs().amax(1)
+        return refined, moved <= tolerance * z.abs().amax(1).clamp(min=1)
 
     def num_passes(self, tolerance: float) -> int:
         """Passes after which the iteration is within `tolerance` of x, from 1000 away."""
@@ -183,11 +183,11 @@ class ResidualBlock(Transform):
     def solved(self, z: Tensor, tolerance: float = 0.0) -> Tensor:
         """The inverse, every row to its own end; 0: as far as its precision goes. -> (B, D)."""
         size = tolerance or (3e-7 if z.dtype == torch.float32 else 1e-13)
-        wanted = z.new_full((len(z),), size)
+        tolerances = z.new_full((len(z),), size)
         x, done = z, torch.zeros(len(z), dtype=torch.bool, device=z.device)
         for _ in range(self.num_passes(size)):
-            found, still = self.refined(z, x, wanted)
-            x = torch.where(done[:, None], x, found)
+            refined, still = self.refined(z, x, tolerances)
+            x = torch.where(done[:, None], x, refined)
             done = done | still
             if bool(done.all()):
                 break

@@ -34,14 +34,14 @@ class _Block(NamedTuple):
         """z of an image, and the factors there: from the last unit to the first, each an equation
         in one unknown. With a = R~ Q^T z + b the image has R~ Q^T f(z) + b = a + R~ R tanh(a)."""
         s = _times(self.inward, z) + self.b
-        found: list[Tensor] = []  # tanh(a) of the last units, the last unit last
+        tanh_a: list[Tensor] = []  # tanh(a) of the last units, the last unit last
         for unit in reversed(range(s.shape[-1])):
             rest = s[..., unit]
-            if found:
+            if tanh_a:
                 after = self.product[..., unit, unit + 1 :]
-                rest = rest - (after * torch.stack(found, -1)).sum(-1)
-            found.insert(0, tanh_root(rest, self.along[..., unit]).tanh())
-        h = torch.stack(found, -1)
+                rest = rest - (after * torch.stack(tanh_a, -1)).sum(-1)
+            tanh_a.insert(0, tanh_root(rest, self.along[..., unit]).tanh())
+        h = torch.stack(tanh_a, -1)
         return z - _times(self.outward, h), tanh_slope(h, self.along)
 
 
@@ -134,5 +134,5 @@ class Sylvester(Transform):
 
     def _blocks(self) -> list[_Block]:
         q = householder(self.vectors, self.raw_r.shape[-1])
-        whole = _block(q, *triangles(self.raw_r, self.raw_r_tilde), self.b)
-        return [_Block(*parts) for parts in zip(*(t.unbind() for t in whole), strict=True)]
+        blocks = _block(q, *triangles(self.raw_r, self.raw_r_tilde), self.b)
+        return [_Block(*parts) for parts in zip(*(t.unbind() for t in blocks), strict=True)]
