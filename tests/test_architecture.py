@@ -53,7 +53,7 @@ _SERVICE = {
     "schema": "core.contract core.calibration",
     "engine": "core.contract errors",
     "media": "core.contract core.coding core.bundle errors",
-    "catalog": "core.contract core.bundle core.ood engine errors",
+    "catalog": "core.contract core.bundle core.calibration core.ood engine errors",
     "metrics": "engine",
     "results": "core.contract core.calibration core.ood core.screen catalog metrics schema errors",
     "service": "results catalog engine media metrics settings errors",

@@ -11,7 +11,6 @@ from models.core.bundle.bundle import Bundle, half_rounded, halved, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import family
 from models.core.contract.model import GenerativeModel
-from models.core.nn.conv import count_parameters
 from training.data.splits import Dataset, load, load_test
 from training.export import export
 from training.fit.recipe import Recipe, params_of
@@ -70,7 +69,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     card = model_card(
         bundle,
         data,
-        count_parameters(model.requires_grad_(True)),
+        model.num_parameters,
         model,
         tuple(files),
         recipe.objective.sees_data,

@@ -9,8 +9,9 @@ from typing import Any
 from models.core.contract.model import Servable
 
 _FOLDER = Path(__file__).parents[2]
-_SCREEN = "screen"
-"""What stands where a bundle names its family, if it is several models as one detector."""
+_DETECTORS = ("screen",)
+"""What stands where a bundle names its family, if it is several models as one: rooms of the core
+whose file model.py has a `Config` and a `Model` too."""
 
 
 def families() -> tuple[str, ...]:
@@ -31,8 +32,8 @@ def build(name: str, config: Mapping[str, Any]) -> Servable:
     Raises ValueError for an unknown family and values that the model refuses, TypeError for
     settings that the family's `Config` does not have.
     """
-    screen = name == _SCREEN
-    module = importlib.import_module("models.core.screen.model") if screen else family(name)
+    is_detector = name in _DETECTORS
+    module = importlib.import_module(f"models.core.{name}.model") if is_detector else family(name)
     model: Servable = module.Model(module.Config(**{k: tupled(v) for k, v in config.items()}))
     return model
 

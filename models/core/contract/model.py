@@ -42,6 +42,11 @@ class Servable(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def num_parameters(self) -> int:
+        """Numbers that training sets."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def num_dims(self) -> int:
         """Event size D."""
         return int(torch.Size(self.event_shape).numel())

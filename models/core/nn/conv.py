@@ -48,11 +48,6 @@ class ConvNet(nn.Module):
         return outputs
 
 
-def count_parameters(module: nn.Module) -> int:
-    """How many trainable numbers a module has."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
 def class_mask(label: Tensor, num_classes: int) -> Tensor:
     """0 where a class is allowed and -1e9 elsewhere; label -1 allows all.
 
