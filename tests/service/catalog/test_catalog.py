@@ -77,7 +77,8 @@ def test_what_cannot_be_loaded_is_reported_and_left_out(bundles: Path, tmp_path:
     save(replace(jem, name="blind", preprocessing=None), tmp_path / "blind")
     coarse = Preprocessing(8, 8, levels=2)
     save(replace(jem, name="coarse", preprocessing=coarse), tmp_path / "coarse")
-    magic = {**jem.calibrations, "magic": jem.calibrations["energy"]}
+    energy = jem.calibrations["energy"]
+    magic = {**jem.calibrations, "magic": replace(energy, scores=energy.scores.clone())}
     save(replace(jem, name="magic", calibrations=magic), tmp_path / "magic")
     (tmp_path / "empty").mkdir()
     catalog, reports = filled(bundles, tmp_path, tmp_path / "empty", tmp_path / "missing")
