@@ -17,7 +17,7 @@ from models.core.contract.model import GenerativeModel
 from models.core.contract.notes import Notes
 from models.core.contract.setting import KEEPS_WEIGHTS
 from models.core.distributions.base import Base, Normal
-from models.core.transforms.dequantisation import UniformDequantisation, levels_of
+from models.core.transforms.dequantisation import UniformDequantisation, into_cell, levels_of
 from models.core.transforms.mixture_cdf import MixtureCDF
 from models.core.transforms.transform import Centre, Chain, Logit, Standardise, Transform
 
@@ -113,6 +113,16 @@ class FlowDensity(GenerativeModel):
             return x, x.new_zeros(x.shape[0])
         y, log_q = self.dequantisation(self.grid.levels(x).to(x.dtype), eps)
         return y, log_q
+
+    def centre(self, x: Tensor) -> Tensor:
+        """The continuous variable in the middle of the event's cell: x itself if it is real.
+
+        Shapes: x (B, *event) -> (B, *event).
+        """
+        if self.grid is None:
+            return x
+        levels = self.grid.levels(x).to(x.dtype)
+        return into_cell(levels, torch.full_like(levels, 0.5), self.grid.num_levels)
 
     def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Minus log_prob, at fresh noise. Shapes: x (B, *event) -> (B,), nats."""

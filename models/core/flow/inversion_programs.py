@@ -128,8 +128,8 @@ class EncodeByInversion(ByInversion[EncodeByInversionParams]):
         return (EncodeByInversionParams(dequantise="noise", method="sequential"),)
 
     def init(self, inputs: Rows, params: EncodeByInversionParams) -> Rows:
-        rows = FlowEncode(self.model).init(inputs, params)
-        y, _ = self.model.dequantise(rows["x"], rows["eps"])
+        encode = FlowEncode(self.model)
+        y = encode.in_cells(encode.init(inputs, params))
         return self._start(self.outside(y)[0], params)
 
     def finish(self, rows: Rows) -> Rows:

@@ -95,7 +95,10 @@ class FlowEncodeParams:
 
     dequantise: Annotated[
         Literal["centre", "noise"],
-        Field(description="no noise, or noise by the request's seed; real vectors need neither"),
+        Field(
+            description="the middle of the event's cell, or noise by the request's seed; real "
+            "vectors need neither"
+        ),
     ] = "centre"
 
 
@@ -117,14 +120,23 @@ class FlowEncode(Operation[FlowEncodeParams]):
 
     def init(self, inputs: Rows, params: FlowEncodeParams) -> Rows:
         x = inputs["x"].to(self.model.device)
-        eps = torch.zeros_like(x)
-        if params.dequantise == "noise":
+        eps, is_noisy = torch.zeros_like(x), params.dequantise == "noise"
+        if is_noisy:
             seed = inputs["seed"]
             eps = normal(seed, torch.zeros_like(seed), self.model.event_shape).to(x.device)
-        return {"x": x, "eps": eps}
+        # On the CPU, where it is decided what is computed.
+        return {"x": x, "eps": eps, "noisy": torch.full((num_rows(inputs),), is_noisy)}
 
     def step(self, rows: Rows) -> Rows:
-        return {"z": self.model.encode(rows["x"], rows["eps"])}
+        return {"z": self.model.flow(self.in_cells(rows))[0]}
+
+    def in_cells(self, rows: Rows) -> Tensor:
+        """The continuous variable of every row, in the middle of its cell or at its noise."""
+        x, noisy = rows["x"], rows["noisy"].nonzero()[:, 0].to(rows["x"].device)
+        y = self.model.centre(x)
+        if len(noisy) == 0:
+            return y
+        return y.index_copy(0, noisy, self.model.dequantise(x[noisy], rows["eps"][noisy])[0])
 
 
 @dataclass(frozen=True)

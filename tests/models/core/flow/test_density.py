@@ -214,6 +214,8 @@ def test_every_level_comes_back_from_its_latent(shape: tuple[int, ...], variatio
     z = answer(FlowEncode(model), inputs, FlowEncodeParams())["z"]
     back = answer(FlowDecode(model), {"z": z}, NoParams())["x"]
     assert torch.equal(back, x)
+    middle = (torch.arange(256).view(16, *shape) + 0.5) / 256
+    torch.testing.assert_close(z, model.flow(middle)[0])
     noisy = answer(FlowEncode(model), inputs, FlowEncodeParams("noise"))["z"]
     assert not torch.allclose(noisy, z)
 
