@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from models.core.contract.noise import row_seeds
+from models.core.contract.noise import request_seeds
 from models.core.contract.rows import Rows
 from service.catalog.description import ModelDescription, OperationDescription
 from service.errors import TooManyRows, UnsupportedOperation
@@ -134,9 +134,7 @@ def input_columns(
     label: int = -1,
 ) -> Rows:
     """The input columns of an operation; one upload serves all rows. Label -1 stands for none."""
-    # An operation that shares the seed tells its rows apart by their events.
-    shared = torch.from_numpy(np.full(num, seed, dtype=np.int64))
-    columns = {"seed": shared if operation.shares_seed else row_seeds(seed, num)}
+    columns = {"seed": request_seeds(seed, num, shared=operation.shares_seed)}
     for name, column in (uploads.columns if uploads else {}).items():
         columns[name] = column if len(column) == num else column.expand(num, *column.shape[1:])
     if operation.takes_label and model.class_names:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.core.calibration.conformal import Calibration, Reference
 from models.core.contract.model import Servable
-from models.core.contract.noise import row_seeds
+from models.core.contract.noise import request_seeds
 from models.core.contract.operation import run
 from models.core.contract.rows import Rows, concat
 from models.core.ood.register import SCORES
@@ -35,9 +35,7 @@ def columns_at(
     The seeds are those of a request with seed 0.
     """
     served = model.operations()[operation]
-    seeds = torch.zeros(len(x), dtype=torch.int64)
-    if not served.shares_seed:
-        seeds = row_seeds(0, len(x))
+    seeds = request_seeds(0, len(x), shared=served.shares_seed)
     parts = []
     for start in track(
         range(0, len(x), batch), operation, transient=True, disable=len(x) < 4 * batch

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.onnx import served
-from models.core.contract.noise import row_seeds
-from models.core.contract.operation import run
 from models.core.contract.rows import Rows
 from models.core.ood.register import SCORES, check_known
 from training.data.readers import DataError
-from training.data.splits import as_events
+from training.measure.calibrate import columns
 
 _BATCH = 64
 """The service's largest step."""
@@ -121,12 +119,7 @@ class Scorer:
     def _rows(self, name: str, x: np.ndarray, ran: dict[str, Rows]) -> Rows:
         """The columns of an operation; `ran` keeps them for the next score."""
         if name not in ran:
-            operation = self._operations[name]
-            seed = torch.zeros(len(x), dtype=torch.int64)
-            if not operation.shares_seed:
-                seed = row_seeds(0, len(x))
-            inputs = {"seed": seed, "x": as_events(x)}
-            ran[name] = run(operation, inputs, operation.default_params)
+            ran[name] = columns(self.model, name, x)
         return ran[name]
 
 

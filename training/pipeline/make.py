@@ -9,7 +9,7 @@ import torch
 
 from models.core.bundle.bundle import Bundle, half_rounded, halved, save
 from models.core.bundle.preprocess import Preprocessing
-from models.core.contract.families import family
+from models.core.contract.families import build
 from models.core.contract.model import GenerativeModel
 from training.data.splits import Dataset, load, load_test
 from training.export import export
@@ -94,7 +94,8 @@ def trained(recipe: Recipe, data: Dataset, folder: Path) -> tuple[GenerativeMode
     training fails.
     """
     torch.manual_seed(recipe.seed)
-    model: GenerativeModel = family(recipe.family).Model(recipe.config_for(data))
+    model = build(recipe.family, vars(recipe.config_for(data)))
+    assert isinstance(model, GenerativeModel)
     _usable(model, recipe)
     run_settings.hold(folder, recipe)
     state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])

@@ -19,6 +19,17 @@ def row_seeds(seed: int, num_rows: int) -> Tensor:
     return torch.from_numpy((state >> np.uint64(1)).astype(np.int64))
 
 
+def request_seeds(seed: int, num_rows: int, *, shared: bool) -> Tensor:
+    """The column seed of a request: its own seed for all rows, if an operation shares it, or else
+    one a row. -> (num_rows,) int64, >= 0.
+
+    The one rule for requests over HTTP and for what is calibrated and measured offline.
+    """
+    if shared:
+        return torch.from_numpy(np.full(num_rows, seed, dtype=np.int64))
+    return row_seeds(seed, num_rows)
+
+
 def event_seeds(seed: Tensor, x: Tensor) -> Tensor:
     """A seed per event that depends on nothing but `seed` and the event itself.
 

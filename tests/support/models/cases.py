@@ -8,7 +8,7 @@ import torch
 
 from models.core.contract.families import families
 from models.core.contract.model import GenerativeModel
-from models.core.contract.noise import row_seeds
+from models.core.contract.noise import request_seeds
 from models.core.contract.operation import Operation, run
 from models.core.contract.rows import Rows, concat, num_rows, split
 from models.core.derived.around import Around
@@ -140,9 +140,7 @@ class Case(NamedTuple):
     def inputs(self, num: int = 5, seed: int = 0) -> Rows:
         """Columns as a request brings them; labels mixed, one of them missing."""
         model, operation = self.model, self.operation
-        rows: Rows = {"seed": row_seeds(seed, num)}
-        if operation.shares_seed:
-            rows["seed"] = torch.full((num,), seed)
+        rows: Rows = {"seed": request_seeds(seed, num, shared=operation.shares_seed)}
         if operation.needs_latents:
             rows["z"] = latents_of(model, num, seed)
         if operation.takes_label:

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from models.core.contract.noise import event_seeds, normal, row_seeds, uniform
+from models.core.contract.noise import event_seeds, normal, request_seeds, row_seeds, uniform
 
 Draw = Callable[[Tensor, Tensor, tuple[int, ...], int], Tensor]
 both = pytest.mark.parametrize("draw", [normal, uniform])
@@ -137,3 +137,10 @@ def test_the_seeds_of_events_are_for_ever() -> None:
     pixels = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
     assert event_seeds(torch.tensor([7]), pixels).tolist() == [9070904077172867910]
     assert event_seeds(torch.tensor([7]), pixels.float()).tolist() == [8431409010763496579]
+
+
+def test_rows_of_a_request_share_its_seed_or_have_one_each() -> None:
+    assert torch.equal(request_seeds(5, 3, shared=False), row_seeds(5, 3))
+    shared = request_seeds(2**53 - 1, 3, shared=True)
+    assert shared.dtype == torch.int64
+    assert shared.tolist() == [2**53 - 1] * 3
