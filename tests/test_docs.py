@@ -13,6 +13,7 @@ from service.errors import ServiceError
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+MOST_FILES = 16 + 1  # and the sentence of the room
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -158,3 +159,16 @@ def test_every_target_of_make_exists() -> None:
     named = {target for command in commands() for target in re.findall(made, command)}
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert {"serve", "test"} <= named <= set(targets)
+
+
+def test_a_room_of_many_files_has_its_reason() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    folders = [p.parent for part in ("models/core", "service", "training") for p in rooms_of(part)]
+    large = {folder for folder in folders if len(list(folder.glob("*.py"))) > MOST_FILES}
+    assert large == {ROOT / "training" / "recipes"}, "give the reason in ARCHITECTURE.md"
+    assert "`recipes` is the room with more than 16 files" in text
+
+
+def rooms_of(part: str) -> Iterator[Path]:
+    """The `__init__.py` of every room of a part."""
+    return (ROOT / part).rglob("__init__.py")
