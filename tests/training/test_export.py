@@ -114,3 +114,9 @@ def test_a_graph_of_one_size_of_batch_is_refused() -> None:
         export(fixed)
     free = Graph(lambda x: (x + torch.zeros(x.shape[0], 1),), ("x",), ("y",), (x,))
     assert OnnxFunction(export(free), 1)(torch.ones(5, 3))[0].shape == (5, 3)
+
+
+def test_no_path_of_the_exporting_machine_is_in_the_file() -> None:
+    data = export(random_energy_model("jem").graphs()["energy_grad"])
+    for place in (__file__, torch.__file__, "site-packages", "tests/"):
+        assert place.encode() not in data
