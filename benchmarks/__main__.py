@@ -7,6 +7,7 @@ from rich.console import Console
 from benchmarks import (
     backends,
     compression,
+    group_order,
     maf_inversion,
     overview,
     pixelcnn_sampling,
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "backends": backends.run,
     "compression": compression.measure,
     "compression_of_all": compression.measure_all,
+    "group_order": group_order.run,
     "maf_inversion": maf_inversion.run,
     "overview": overview.draw,
     "pixelcnn_sampling": pixelcnn_sampling.run,
@@ -30,7 +32,7 @@ BENCHMARKS = {
     "step_batching": step_batching.measure,
     "step_batching_long": step_batching.measure_long,
 }
-LONG = ("compression_of_all", "step_batching_long")
+LONG = ("compression_of_all", "group_order", "step_batching_long")
 """Which are run only where they are named."""
 WITH_ARGUMENTS = {"replay": replay.main}
 """What takes the rest of the command line, and is run alone."""

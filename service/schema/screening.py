@@ -88,7 +88,9 @@ class BatchVerdict(BaseModel):
     num_rejected: int
     guarantee: str
     note: str | None = Field(description="where none could be rejected by itself")
-    group: GroupVerdict
+    group: GroupVerdict = Field(
+        description="whether they are strange together; promised for images that are independent"
+    )
 
 
 class OodScoreAnswer(Envelope):
