@@ -1,7 +1,7 @@
 """Loads a data set as images of one size or as vectors, cut into four fixed, disjoint splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from models.core.bundle.preprocess import Preprocessing
+from training.data.fingerprint import Fingerprint, of_pictures
 from training.data.readers import BROKEN_IMAGE, DataError, Raw, open_image, raw_folder
 from training.data.sources import SOURCES, fetch
 
@@ -52,6 +53,8 @@ class Dataset:
     source: str
     split_rule: str
     feature_names: tuple[str, ...] = ()  # of vectors
+    fingerprint: Fingerprint = field(default_factory=dict)
+    """Which files it was read from; empty where it comes with a library."""
 
 
 def as_events(x: np.ndarray) -> Tensor:
@@ -78,12 +81,14 @@ def load(
     """
     raw, about, group = _read(source)
     preprocessing = Preprocessing(height, width, channels, invert, background, levels)
+    rows_of = split_rows(raw, source)
+    files = _fingerprint(source, raw, rows_of)
     splits = {
         name: Split(_convert(raw, rows, preprocessing, f"{source}: {name}"), raw.y[rows])
-        for name, rows in split_rows(raw, source).items()
+        for name, rows in rows_of.items()
     }
     title, rule = Path(source).name, _rule(raw, group)
-    return Dataset(title, raw.class_names, splits, about, rule, raw.feature_names)
+    return Dataset(title, raw.class_names, splits, about, rule, raw.feature_names, files)
 
 
 def load_test(
@@ -148,6 +153,13 @@ def _read(source: str) -> tuple[Raw, str, str]:
     if not folder.is_dir():
         raise DataError(f"{source} is neither a folder nor one of {', '.join(SOURCES)}")
     return raw_folder(folder), f"images of the folder {folder.name}", ""
+
+
+def _fingerprint(source: str, raw: Raw, rows: Mapping[str, np.ndarray]) -> Fingerprint:
+    """Files of a named set are known by their sha256; a folder's are looked at."""
+    if isinstance(raw.images, np.ndarray):
+        return {file.path: f"all {file.sha256}" for file in SOURCES[source].files}
+    return of_pictures(Path(source).expanduser(), raw.images, rows)
 
 
 def _rule(raw: Raw, group: str) -> str:

@@ -90,14 +90,14 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
 def trained(recipe: Recipe, data: Dataset, folder: Path) -> tuple[GenerativeModel, RunState]:
     """The model, its weights as they will be stored; goes on where a run in `folder` was cut off.
 
-    Raises ValueError for params that the model refuses and runs with other settings, Diverged if
-    training fails.
+    Raises ValueError for params that the model refuses and runs with other settings, DataError
+    for runs with other data, Diverged if training fails.
     """
     torch.manual_seed(recipe.seed)
     model = build(recipe.family, vars(recipe.config_for(data)))
     assert isinstance(model, GenerativeModel)
     _usable(model, recipe)
-    run_settings.hold(folder, recipe)
+    run_settings.hold(folder, recipe, data.fingerprint)
     state = fit(recipe, model, data.splits["train"], folder, data.splits["validation"])
     model.eval().requires_grad_(False)
     half_rounded(model)

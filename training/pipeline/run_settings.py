@@ -1,4 +1,4 @@
-"""With which settings a run was begun: another command must not go on with its weights."""
+"""With which settings and data a run was begun: no others may go on with its weights."""
 
 import json
 from collections.abc import Mapping
@@ -7,22 +7,48 @@ from pathlib import Path
 from typing import Any
 
 from models.core.contract.setting import weight_settings
+from training.data.fingerprint import Fingerprint, difference
+from training.data.readers import DataError
+from training.data.sources import SOURCES
 from training.fit.recipe import Recipe
 
+_DATA = "data.json"
+_RESTART = "remove it, or use --runs"
 
-def hold(folder: Path, recipe: Recipe) -> None:
-    """Keep the recipe's settings with the run in `folder`, or compare them with those kept there.
 
-    Raises ValueError if they differ in what decides the weights: going on would make a model that
-    no command describes.
+def hold(folder: Path, recipe: Recipe, fingerprint: Fingerprint) -> None:
+    """Keep settings and data with the run in `folder`, or compare them with those kept there.
+
+    Raises ValueError if settings differ in what decides the weights: going on would make a model
+    that no command describes. Raises DataError if the data differ: images that were trained on
+    would become those that calibrate and test.
     """
     path = folder / "settings.json"
     settings = json.loads(json.dumps(_of_weights(asdict(recipe), recipe)))
-    if not path.exists():
+    if path.exists():
+        if _completed(json.loads(path.read_text()), recipe) != _completed(settings, recipe):
+            raise ValueError(f"{folder} holds a run with other settings: {_RESTART}")
+        _compare(folder, recipe.dataset, fingerprint)
+    else:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _DATA).write_text(json.dumps(fingerprint, indent=0))
         path.write_text(json.dumps(settings, indent=2))
-    elif _completed(json.loads(path.read_text()), recipe) != _completed(settings, recipe):
-        raise ValueError(f"{folder} holds a run with other settings: remove it, or use --runs")
+
+
+def _compare(folder: Path, dataset: str, fingerprint: Fingerprint) -> None:
+    """Raises DataError for other data than the run in `folder` was begun with."""
+    path = folder / _DATA
+    if path.exists():
+        if changed := difference(json.loads(path.read_text()), fingerprint):
+            raise DataError(
+                f"{folder} holds a run with other data: of the files of {dataset}, {changed}: "
+                f"{_RESTART}"
+            )
+    elif dataset not in SOURCES:  # named sets are always the same: their sha256 is checked
+        raise DataError(
+            f"{folder} holds a run of an earlier version, which did not note the pictures of "
+            f"{dataset} that it was trained on: {_RESTART}"
+        )
 
 
 def _completed(settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -18,14 +18,14 @@ RECIPE = small_recipe()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run that was begun with RECIPE."""
-    hold(tmp_path / "run", RECIPE)
+    hold(tmp_path / "run", RECIPE, {})
     return tmp_path / "run"
 
 
 def refused(folder: Path, recipe: Recipe) -> bool:
     """Whether the recipe's settings are not those of the run."""
     try:
-        hold(folder, recipe)
+        hold(folder, recipe, {})
     except ValueError as error:
         return "run with other settings" in str(error)
     return False
