@@ -1,4 +1,4 @@
-"""Reads labelled images as files hold them: IDX, NPZ, zipped drawings, folders of pictures."""
+"""Reads labelled images as files hold them: IDX, NPZ, zipped drawings, single pictures."""
 
 import gzip
 import io
@@ -6,7 +6,6 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +41,7 @@ class Raw:
     is_test: np.ndarray | None = None  # bool (N,): the official test part, where there is one
     group: np.ndarray | None = None  # int (N,): rows of one group stay in one split
     feature_names: tuple[str, ...] = ()  # of a table
+    is_validation: np.ndarray | None = None  # bool (N,): as is_test, apart from it
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -111,38 +111,6 @@ def raw_zip(paths: tuple[Path, ...]) -> Raw:
     return Raw(x, y.astype(np.int64), tuple(map(str, class_names)))
 
 
-def raw_folder(folder: Path) -> Raw:
-    """A folder per class, or `train/` and `test/` with a folder per class each.
-
-    Pictures are in the order of their relative paths, so that it is the same on every
-    file system. Hidden files are passed over; anything else that is no picture in a
-    class folder is an error. Raises DataError.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is neither a named data set nor a folder")
-    if {"train", "test"} <= {path.name for path in _visible(folder)}:
-        strays = [path for path in _visible(folder) if path.name not in ("train", "test")]
-        if strays:
-            raise DataError(f"{strays[0]} is beside train/ and test/, which should be alone")
-        train, test = _class_folder(folder / "train"), _class_folder(folder / "test")
-        unknown = sorted(test.keys() - train.keys())
-        if unknown:
-            raise DataError(f"{folder / 'test' / unknown[0]} is a class that train/ does not have")
-        parts: tuple[dict[str, list[Path]], ...] = (train, test)
-    else:
-        parts = (_class_folder(folder),)
-    class_names = tuple(sorted(parts[0]))
-    table = [
-        (path, class_names.index(name), part is not parts[0])
-        for part in parts
-        for name in sorted(part)
-        for path in part[name]
-    ]
-    paths, y, is_test = zip(*table, strict=True)
-    official = np.array(is_test) if len(parts) == 2 else None
-    return Raw(paths, np.array(y, np.int64), class_names, official)
-
-
 def open_image(path: Path) -> Image.Image:
     """The decoded picture. Raises DataError."""
     try:
@@ -151,42 +119,6 @@ def open_image(path: Path) -> Image.Image:
             return image
     except BROKEN_IMAGE as error:
         raise _broken(path, "a whole picture", error) from error
-
-
-def _class_folder(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of every class, sorted by relative path."""
-    classes: dict[str, list[Path]] = {}
-    for entry in _visible(folder):
-        if not entry.is_dir():
-            raise DataError(
-                f"{entry} has no label: every picture must be in the folder of its class, "
-                f"such as {folder / 'some-class' / entry.name}"
-            )
-        files = [path for path in _walk(entry) if path.is_file()]
-        strange = [path for path in files if path.suffix.lower() not in SUFFIXES]
-        if strange:
-            kinds = " ".join(sorted(SUFFIXES))
-            raise DataError(f"{strange[0]} is no picture of a known kind: {kinds}")
-        if not files:
-            raise DataError(f"{entry} is a class folder without pictures")
-        classes[entry.name] = sorted(files, key=lambda path: path.relative_to(folder).as_posix())
-    if not classes:
-        raise DataError(f"{folder} has no class folders")
-    return classes
-
-
-def _visible(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder")
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    for path in _visible(folder):
-        if path.is_dir():
-            yield from _walk(path)
-        else:
-            yield path
 
 
 def _gray(file: io.BytesIO) -> np.ndarray:

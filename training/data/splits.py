@@ -13,7 +13,8 @@ from torch import Tensor
 
 from models.core.bundle.preprocess import Preprocessing
 from training.data.fingerprint import Fingerprint, of_pictures
-from training.data.readers import BROKEN_IMAGE, DataError, Raw, open_image, raw_folder
+from training.data.layout import raw_folder
+from training.data.readers import BROKEN_IMAGE, DataError, Raw, open_image
 from training.data.sources import SOURCES, fetch
 
 __all__ = [
@@ -112,19 +113,21 @@ def load_test(
 def split_rows(raw: Raw, name: str) -> dict[str, np.ndarray]:
     """Row numbers of each split, int64, in a fixed random order. Raises DataError if one is empty.
 
-    With an official test part: a twelfth of the rest is validation, a twelfth calibration.
-    Without: 15 % test, 7.5 % validation, 7.5 % calibration. Whole groups where there are any;
-    a split then has at most its share.
+    With an official test part: a twelfth of the rest is validation, if that is not official too, a
+    twelfth calibration. Without: 15 % test, 7.5 % validation, 7.5 % calibration. Whole groups where
+    there are any; a split then has at most its share.
     """
     num_rows = len(raw.y)
-    is_test = np.zeros(num_rows, bool) if raw.is_test is None else raw.is_test
-    pool = np.flatnonzero(~is_test)
+    parts = {"test": raw.is_test, "validation": raw.is_validation}
+    official = {part: rows for part, rows in parts.items() if rows is not None}
+    pool = np.flatnonzero(~np.any([np.zeros(num_rows, bool), *official.values()], axis=0))
     num_pool = len(pool)
     if raw.is_test is None:
         sizes = [num_pool * 15 // 100, num_pool * 75 // 1000, num_pool * 75 // 1000]
         names = ["test", "validation", "calibration", "train"]
     else:
-        sizes, names = [num_pool // 12, num_pool // 12], ["validation", "calibration", "train"]
+        names = [part for part in ("validation", "calibration", "train") if part not in official]
+        sizes = [num_pool // 12] * (len(names) - 1)
     # RandomState, since its numbers are frozen: a Generator's may change with NumPy.
     random = np.random.RandomState(_SPLIT_SEED)
     group = np.arange(num_rows) if raw.group is None else raw.group
@@ -137,8 +140,8 @@ def split_rows(raw: Raw, name: str) -> dict[str, np.ndarray]:
         part: random.permutation(by_group[start:stop])
         for part, start, stop in zip(names, cuts[:-1], cuts[1:], strict=True)
     }
-    if raw.is_test is not None:
-        rows["test"] = random.permutation(np.flatnonzero(is_test))
+    for part, is_part in official.items():
+        rows[part] = random.permutation(np.flatnonzero(is_part))
     empty = [part for part in SPLITS if len(rows[part]) == 0]
     if empty:
         raise DataError(f"{name} has only {num_rows} images: none are left for {empty[0]}")
@@ -166,6 +169,11 @@ def _rule(raw: Raw, group: str) -> str:
     if raw.is_test is None:
         return "a fixed permutation: 70 % train, 7.5 % validation, 7.5 % calibration, 15 % test"
     whole = f", by whole {group}s" if group else ""
+    if raw.is_validation is not None:
+        return (
+            "test and validation as found; the rest in a fixed permutation: 1/12 calibration, "
+            f"11/12 train{whole}"
+        )
     return (
         "test as published; the rest in a fixed permutation: 1/12 validation, 1/12 calibration, "
         f"10/12 train{whole}"

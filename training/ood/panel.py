@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.preprocess import Preprocessing
 from training.data.folder import pictures_below, pictures_of
-from training.data.readers import DataError, Raw, raw_folder
+from training.data.layout import raw_folder
+from training.data.readers import DataError, Raw
 from training.data.sources import SOURCES, fetch
 from training.data.splits import Split, split_rows
 from training.ood.probes import PROBES, Own, Part, Probe, dimmed, encoded

@@ -13,7 +13,6 @@ from PIL import Image
 from training.data.readers import (
     DataError,
     open_image,
-    raw_folder,
     raw_idx,
     raw_npz,
     raw_zip,
@@ -153,60 +152,6 @@ def test_a_truncated_zip_is_named(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match=r"short\.zip"):
         raw_zip((path,))
-
-
-def test_a_folder_per_class_in_the_order_of_paths(tmp_path: Path) -> None:
-    for name in ("b/2.png", "b/1.png", "a/z.PNG", "a/sub/0.png", ".hidden", "a/.hidden"):
-        write_png(tmp_path / f"{name}.png").rename(tmp_path / name)
-    raw = raw_folder(tmp_path)
-    assert isinstance(raw.images, tuple)
-    assert [path.relative_to(tmp_path).as_posix() for path in raw.images] == [
-        *("a/sub/0.png", "a/z.PNG", "b/1.png", "b/2.png")
-    ]
-    assert raw.class_names == ("a", "b")
-    assert raw.y.tolist() == [0, 0, 1, 1]
-    assert raw.is_test is None
-
-
-def test_train_and_test_folders_are_an_official_split(tmp_path: Path) -> None:
-    for name in ("train/a/1.png", "train/b/1.png", "test/b/1.png"):
-        write_png(tmp_path / name)
-    raw = raw_folder(tmp_path)
-    assert raw.is_test is not None
-    assert raw.is_test.tolist() == [False, False, True]
-    assert raw.y.tolist() == [0, 1, 1]
-    write_png(tmp_path / "test/c/1.png")
-    with pytest.raises(DataError, match=r"test/c is a class that train/ does not have"):
-        raw_folder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["1.png", "a/1.png"], r"1\.png has no label"),
-        (["train/1.png", "test/1.png"], r"1\.png has no label"),
-        (["train/a/1.png", "test/a/1.png", "val/a/1.png"], r"val is beside train/ and test/"),
-        (["a/1.png", "a/notes.txt"], r"notes\.txt is no picture"),
-        ([".hidden"], r"has no class folders"),
-    ],
-)
-def test_a_folder_in_disorder_is_an_error(tmp_path: Path, names: list[str], message: str) -> None:
-    for name in names:
-        write_png(tmp_path / f"{name}.png").rename(tmp_path / name)
-    with pytest.raises(DataError, match=message):
-        raw_folder(tmp_path)
-
-
-def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
-    write_png(tmp_path / "a/1.png")
-    (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match=r"b is a class folder without pictures"):
-        raw_folder(tmp_path)
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="gone is neither a named data set nor a folder"):
-        raw_folder(tmp_path / "gone")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
