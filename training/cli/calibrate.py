@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from models.core.bundle.bundle import BundleError, load, save
+from training.cli.targets import check_bundle
 from training.data.readers import DataError
 from training.pipeline.recalibrate import card, new_name, recalibrate
 
@@ -27,7 +28,9 @@ def calibrate(
     console = Console(stderr=True)
     try:
         loaded = load(bundle)
-        path = out / new_name(loaded, folder, name)
+        title = new_name(loaded, folder, name)
+        check_bundle(out, title)
+        path = out / title
         if path.exists():
             raise ValueError(f"{path} exists: name another by --name")
         with console.status("") as status:

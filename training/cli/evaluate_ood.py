@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.core.bundle.bundle import BundleError, load
+from training.cli.targets import check_folder
 from training.data.readers import DataError
 from training.ood.evaluate import evaluate, num_sets
 from training.ood.figures import pictures
@@ -33,9 +34,11 @@ def evaluate_ood(
 ) -> None:
     """Measure what a bundle's scores flag and miss; write ood.md, ood.html and ood.json."""
     console = Console(stderr=True)
+    target = out or bundle / "report"
     try:
         folders = _folders(folder)
         loaded = load(bundle)
+        check_folder(target)
         source = data or dataset_of(loaded)
         if loaded.preprocessing is None:
             raise DataError(f"{loaded.name} is about vectors: only images can be screened")
@@ -57,11 +60,12 @@ def evaluate_ood(
     except (DataError, BundleError, ValueError) as error:
         console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
         raise typer.Exit(1) from error
-    target = out or bundle / "report"
     target.mkdir(parents=True, exist_ok=True)
     for name, content in files(evaluation, pictures(evaluation, shown)).items():
         (target / name).write_bytes(content)
     console.print(guarantee(evaluation), highlight=False)
+    for sentence in evaluation.left_out:
+        console.print(sentence, highlight=False)
     console.print(f"Report written to {target / 'ood.md'}, ood.html and ood.json", highlight=False)
 
 

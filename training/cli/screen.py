@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.core.bundle.bundle import BundleError, load
+from training.cli.targets import check_file
 from training.data.folder import pictures_below
 from training.data.readers import DataError
 from training.ood.bulk import Verdict, screen_files, write_csv
@@ -26,6 +27,7 @@ def screen(
     """Write a score, a p-value and a verdict for every image of a folder, as CSV."""
     console = Console(stderr=True)
     try:
+        check_file(out)
         files = pictures_below(folder)
         scorer = Scorer(load(bundle))
         with Progress(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.cli.targets import check_bundle
 from training.data.splits import DataError
 from training.fit.recipe import recipe, recipes
 from training.fit.trainer import Diverged
@@ -46,6 +47,7 @@ def train(
     command += "".join(f" --set {shlex.quote(setting)}" for setting in settings)
     title = name or recipe_name
     try:
+        check_bundle(out, title)
         changes = dict(_pair(text) for text in settings)
         if recipe_name in screen_recipes():
             path = make_screen(title, _screen(recipe_name, changes), runs, out, command)

@@ -39,10 +39,12 @@ def evaluate(
 
     Of each other set, and of the own images that probes change, the first `limit`, 0: all; of the
     own test split always all. Raises DataError if the own data cannot be had,
-    or the bundle cannot screen images, ValueError if its calibration is too small; other sets that
-    cannot be had are named in the result.
+    or the bundle cannot screen images, ValueError if its calibration is too small for the first
+    alpha; other sets that cannot be had are named in the result.
     """
     scorer = Scorer(bundle)
+    scorer.calibration.rank(ALPHAS[0])
+    alphas = [alpha for alpha in ALPHAS if 1 / (scorer.calibration.num + 1) <= alpha]
     advance(f"{source}: reading")
     data = OwnData(source, scorer.form)
     baselines = Baselines.fit(data.split("train", NUM_NEIGHBOURS).x)
@@ -66,9 +68,11 @@ def evaluate(
             caught = _caught(scored, strange, trivial, baselines.scores(x), scorer.name)
             if (mixed := _mixed(scored, own.y, strange)) is not None:
                 decisions[one.name] = decide(mixed, ALPHAS[0])
-        rows.append(Row(one.name, one.part, one.about, len(x), _rates(strange.p_value), caught))
+        rows.append(
+            Row(one.name, one.part, one.about, len(x), _rates(strange.p_value, alphas), caught)
+        )
         shown[one.name] = Shown(strange.default, x[:_SHOWN])
-    evaluation = _evaluation(scorer, data, own, scored, rows, unavailable, command)
+    evaluation = _evaluation(scorer, data, own, scored, rows, unavailable, alphas, command)
     return replace(evaluation, decisions=decisions), shown
 
 
@@ -109,6 +113,7 @@ def _evaluation(
     scored: Scored,
     rows: list[Row],
     unavailable: Mapping[str, str],
+    alphas: Sequence[float],
     command: str,
 ) -> Evaluation:
     bundle, calibration = scorer.bundle, scorer.calibration
@@ -124,13 +129,13 @@ def _evaluation(
         unit=scorer.unit,
         calibration_source=bundle.calibration_source,
         num_calibration=num,
-        thresholds={str(alpha): calibration.threshold(alpha) for alpha in ALPHAS},
+        thresholds={str(alpha): calibration.threshold(alpha) for alpha in alphas},
         rate_bounds={
-            str(alpha): rate_bound(num, calibration.rank(alpha), _UNLUCKY) for alpha in ALPHAS
+            str(alpha): rate_bound(num, calibration.rank(alpha), _UNLUCKY) for alpha in alphas
         },
-        false_alarms=_rates(scored.p_value),
+        false_alarms=_rates(scored.p_value, alphas),
         false_alarms_by_class={
-            data.class_names[label]: _rates(scored.p_value[own.y == label])
+            data.class_names[label]: _rates(scored.p_value[own.y == label], alphas)
             for label in np.unique(own.y)
         },
         auroc_test_against_calibration=metrics.auroc(known, scored.default),
@@ -143,8 +148,8 @@ def _evaluation(
     )
 
 
-def _rates(p_value: np.ndarray) -> dict[str, Rate]:
-    return {str(alpha): Rate.of(p_value <= alpha) for alpha in ALPHAS}
+def _rates(p_value: np.ndarray, alphas: Sequence[float]) -> dict[str, Rate]:
+    return {str(alpha): Rate.of(p_value <= alpha) for alpha in alphas}
 
 
 def _caught(

@@ -10,7 +10,7 @@ from training.ood.metrics import clopper_pearson
 from training.ood.probes import Part
 
 ALPHAS = (0.05, 0.01)
-"""Rates of false alarms at which everything is told."""
+"""Rates of false alarms at which everything is told, where the calibration set allows it."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,22 @@ class Evaluation:
     """Sets that could not be had, and why."""
     other_seeds: tuple[SeedResult, ...] = ()
     """Figures of the screen when its parts are trained with these."""
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """Rates that the calibration set is large enough for."""
+        return tuple(alpha for alpha in ALPHAS if str(alpha) in self.thresholds)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for every rate of which nothing is told, since calibration is too small."""
+        num = self.num_calibration
+        return tuple(
+            f"Nothing is told of alpha = {alpha}: {num:,} calibration images allow alpha from "
+            f"{1 / (num + 1):.2g} on, for {alpha} it takes {round(1 / alpha) - 1:,}."
+            for alpha in ALPHAS
+            if str(alpha) not in self.thresholds
+        )
 
     def of_part(self, *parts: Part) -> list[Row]:
         """Rows of some parts of the panel, in order."""

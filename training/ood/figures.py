@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from training.ood.evaluation import ALPHAS, Evaluation, Row, Shown
+from training.ood.evaluation import Evaluation, Row, Shown
 
 matplotlib.use("Agg")
 _OWN, _STRANGE = "#8a8f98", "#c2410c"
 _COLUMNS = 4
+_LINES = ("--", ":")
+"""Of the thresholds of alphas, in their order."""
 _LEAST_RATE = 1e-3
 
 
@@ -27,6 +29,12 @@ def pictures(evaluation: Evaluation, shown: Mapping[str, Shown]) -> dict[str, by
         "ood_histograms.png": _histograms(evaluation, shown),
         "ood_roc.png": _curves(evaluation, shown),
     }
+
+
+def _lines(alphas: Sequence[float]) -> str:
+    """Which line is which alpha."""
+    kinds = zip(alphas, ("dashed", "dotted"), strict=False)
+    return " and ".join(f"{alpha} ({kind})" for alpha, kind in kinds)
 
 
 def _sets(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
@@ -71,7 +79,7 @@ def _histograms(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
                 alpha=0.6,
                 color=colour,
             )
-        for alpha, line in zip(ALPHAS, ("--", ":"), strict=True):
+        for alpha, line in zip(evaluation.alphas, _LINES, strict=False):
             axis.axvline(
                 evaluation.thresholds[str(alpha)], color="black", linestyle=line, linewidth=1
             )
@@ -81,8 +89,8 @@ def _histograms(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
         axis.tick_params(labelsize=7)
     figure.suptitle(
         f"{evaluation.default_score} ({evaluation.unit}), higher = stranger\n"
-        f"grey: {evaluation.dataset}, test split; red: the set; thresholds of p <= 0.05 (dashed) "
-        "and 0.01 (dotted);\nthe end bins hold what lies beyond",
+        f"grey: {evaluation.dataset}, test split; red: the set; thresholds of p <= "
+        f"{_lines(evaluation.alphas)};\nthe end bins hold what lies beyond",
         fontsize=9,
         ha="left",
         x=0.02,
@@ -97,10 +105,10 @@ def _curves(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     rows = [row for row in evaluation.rows if row.caught]
     figure, axes = _panels(len(rows), 2.1)
     for axis, row in zip(axes, rows, strict=False):
-        _curve(axis, row, own, _finite(shown[row.name].scores))
+        _curve(axis, row, own, _finite(shown[row.name].scores), evaluation.alphas)
     figure.suptitle(
         f"share of the set that is caught (up) at a share of {evaluation.dataset} flagged (right, "
-        "logarithmic)\ngrey: chance; vertical lines: 0.05 (dashed) and 0.01 (dotted)",
+        f"logarithmic)\ngrey: chance; vertical lines: {_lines(evaluation.alphas)}",
         fontsize=9,
         ha="left",
         x=0.02,
@@ -109,7 +117,9 @@ def _curves(evaluation: Evaluation, shown: Mapping[str, Shown]) -> bytes:
     return _png(figure)
 
 
-def _curve(axis: Axes, row: Row, own: np.ndarray, strange: np.ndarray) -> None:
+def _curve(
+    axis: Axes, row: Row, own: np.ndarray, strange: np.ndarray, alphas: Sequence[float]
+) -> None:
     assert row.caught is not None
     truth = np.repeat([0, 1], [len(own), len(strange)])
     flagged, caught, _ = roc_curve(truth, np.concatenate([own, strange]), drop_intermediate=False)
@@ -117,7 +127,7 @@ def _curve(axis: Axes, row: Row, own: np.ndarray, strange: np.ndarray) -> None:
     axis.step(flagged.clip(_LEAST_RATE), caught, where="post", color=_STRANGE, linewidth=1.3)
     chance = np.geomspace(_LEAST_RATE, 1, 100)
     axis.plot(chance, chance, color=_OWN, linewidth=0.8)
-    for alpha, line in zip(ALPHAS, ("--", ":"), strict=True):
+    for alpha, line in zip(alphas, _LINES, strict=False):
         axis.axvline(alpha, color="black", linestyle=line, linewidth=0.7)
     axis.set_xscale("log")
     axis.set_xlim(_LEAST_RATE, 1)

@@ -48,7 +48,8 @@ def sections(evaluation: Evaluation) -> list[Section]:
         (
             "What is promised",
             [
-                *(guarantee(evaluation, alpha) for alpha in ALPHAS),
+                *(guarantee(evaluation, alpha) for alpha in evaluation.alphas),
+                *evaluation.left_out,
                 f"The test split against the calibration images has AUROC "
                 f"{evaluation.auroc_test_against_calibration:.4f} +- {error:.4f} "
                 "(2 standard errors): "
@@ -77,7 +78,8 @@ def sections(evaluation: Evaluation) -> list[Section]:
             ],
             (
                 *("set", "images", "AUROC, 95 % bootstrap", "best trivial score", "gain, +- 2 SE"),
-                *("caught at p <= 0.05", "caught at p <= 0.01", "ID flagged at 95 % OOD caught"),
+                *(f"caught at p <= {alpha}" for alpha in evaluation.alphas),
+                "ID flagged at 95 % OOD caught",
                 *("OOD missed at 5 % ID flagged", "AUPR out, 1:1", "AUPR in, 1:1"),
             ),
             [_caught(row) for row in evaluation.of_part("development", "held-out")],
@@ -96,18 +98,26 @@ def sections(evaluation: Evaluation) -> list[Section]:
                 f"On {evaluation.dataset}, test split: share flagged, with its exact 95 % interval "
                 "(Clopper and Pearson 1934). The promise is about all classes together."
             ],
-            ("class", "images", "at p <= 0.05", "at p <= 0.01"),
+            ("class", "images", *(f"at p <= {alpha}" for alpha in evaluation.alphas)),
             [
-                [name, f"{rates[str(ALPHAS[0])].num:,}", *(_share(rates[str(a)]) for a in ALPHAS)]
+                [
+                    name,
+                    f"{rates[str(ALPHAS[0])].num:,}",
+                    *(_share(rates[str(a)]) for a in evaluation.alphas),
+                ]
                 for name, rates in evaluation.false_alarms_by_class.items()
             ],
         ),
         (
             "Flagged though hardly changed",
             ["The promise ends where images change; users will call these false alarms."],
-            ("own test images", "images", "flagged at p <= 0.05", "flagged at p <= 0.01"),
+            ("own test images", "images", *(f"flagged at p <= {a}" for a in evaluation.alphas)),
             [
-                [row.name, f"{row.num_images:,}", *(_share(row.flagged[str(a)]) for a in ALPHAS)]
+                [
+                    row.name,
+                    f"{row.num_images:,}",
+                    *(_share(row.flagged[str(a)]) for a in evaluation.alphas),
+                ]
                 for row in evaluation.of_part("benign")
             ],
         ),
@@ -139,7 +149,8 @@ def _seeds(evaluation: Evaluation) -> list[Section]:
     )
     alarms = [
         f"False alarms at p <= {alpha}: {_range([one.false_alarms[str(alpha)] for one in all_of])}."
-        for alpha in ALPHAS
+        for alpha in evaluation.alphas
+        if all(str(alpha) in one.false_alarms for one in all_of)
     ]
     head = ("set", "AUROC", f"caught at p <= {ALPHAS[0]}", "ID flagged at 95 % OOD caught")
     columns = (
@@ -205,7 +216,7 @@ def _caught(row: Row) -> list[str]:
         f"{caught.auroc_by_trivial_score[caught.best_trivial_score]:.3f} "
         f"{caught.best_trivial_score}",
         gain if caught.is_gain else f"no gain ({gain})",
-        *(f"{row.flagged[str(alpha)].rate:.3f}" for alpha in ALPHAS),
+        *(f"{rate.rate:.3f}" for rate in row.flagged.values()),
         f"{caught.id_flagged_at_95pct_ood_caught:.3f}",
         f"{caught.ood_missed_at_5pct_id_flagged:.3f}",
         f"{caught.aupr_out_at_1_to_1:.3f}",

@@ -22,6 +22,7 @@ from training.measure.fid import feature_fids
 from training.measure.likelihood import likelihood
 from training.measure.own_figures import own_figures
 from training.pipeline import run_settings
+from training.pipeline.data_checks import check_data
 from training.report import pictures
 from training.report.card import model_card
 
@@ -33,6 +34,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     """The finished bundle's folder. Raises DataError for bad data, Diverged if training fails."""
     form = recipe.form
     data = load(recipe.dataset, invert=recipe.invert, **form)
+    check_data(recipe, data)
     folder = runs / name
     model, state = trained(recipe, data, folder)
     others = {

@@ -1,6 +1,5 @@
 """A bundle's calibration made anew from a user's own in-distribution images."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from training.data.folder import pictures_below, pictures_of
 from training.data.readers import DataError
 from training.data.splits import Split
 from training.measure.calibrate import calibrate
+from training.pipeline import data_checks
 from training.pipeline.make_screen import recalibrated
 
 _LEAST_FITTED = 100
@@ -25,11 +25,7 @@ def num_needed(alpha: float) -> int:
 
     Raises ValueError if alpha is no rate.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha {alpha}: accepted are numbers between 0 and 1")
-    # 1 / (N + 1) <= alpha; the quotient is rounded, and 1 / 0.05 must give 20.
-    least = math.ceil(1 / alpha - 1e-9) - 1
-    return 2 * max(least, _LEAST_FITTED)
+    return 2 * max(data_checks.num_needed(alpha), _LEAST_FITTED)
 
 
 def new_name(bundle: Bundle, folder: Path, name: str = "") -> str:

@@ -81,10 +81,15 @@ def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that no bundle may have."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"bundle name {name!r}: accepted are letters, digits, . _ -")
+
+
 def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) -> Path:
     """Write the folder whole or not at all; `extras` are files for people, by relative path."""
-    if not _NAME.fullmatch(bundle.name):
-        raise ValueError(f"bundle name {bundle.name!r}: accepted are letters, digits, . _ -")
+    check_name(bundle.name)
     calibration = {
         key: column.contiguous()
         for name, c in bundle.calibrations.items()
