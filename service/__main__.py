@@ -1,17 +1,21 @@
 """`python -m service`: uvicorn around the app, which drains before it stops."""
 
+import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
+import structlog
 import uvicorn
 
 from service.app import create_app
+from service.environment import WrongSetting, ignored_names, read_settings, usage
 from service.logs import configure
 from service.service import Service
-from service.settings import Settings
 
 
 class DrainingServer(uvicorn.Server):
@@ -55,10 +59,17 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
-def main() -> int:
-    """Serve until a signal; 1 if there was nothing to serve."""
-    settings = Settings()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal; 1 if there was nothing to serve, 2 if a setting cannot be used."""
+    _parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+    except WrongSetting as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     configure(settings.log_level)
+    for warning in ignored_names(os.environ):
+        structlog.get_logger().warning("setting ignored", reason=warning)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -79,6 +90,16 @@ def main() -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 1 if server.failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """A command without arguments, whose help is about the environment."""
+    return argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve deep generative models over HTTP. Settings are environment variables.",
+        epilog=f"settings (and their defaults):\n{usage()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
 """Every knob of the service, read from the environment: LIKELY_PORT, LIKELY_BUNDLES, ..."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S*", re.IGNORECASE)
+"""What LIKELY_PORT holds beside a Kubernetes Service named likely: not a setting of ours."""
+_DAY_S = 86_400.0
+
 
 class Settings(BaseSettings):
     """Defaults serve the shipped bundles on a small machine."""
 
-    model_config = SettingsConfigDict(env_prefix="LIKELY_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LIKELY_", extra="ignore", frozen=True, allow_inf_nan=False
+    )
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
@@ -50,10 +57,15 @@ class Settings(BaseSettings):
         ge=1,
         description="bytes of the frames of one animation; eight such at a time, then 429",
     )
-    timeout_s: float = Field(60.0, gt=0, description="time for an answer, then 504")
-    body_timeout_s: float = Field(30.0, gt=0, description="time to send a request body, then 408")
+    timeout_s: float = Field(60.0, gt=0, le=_DAY_S, description="time for an answer, then 504")
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=_DAY_S, description="time to send a request body, then 408"
+    )
     drain_s: float = Field(
-        30.0, ge=0, description="time that accepted requests get after SIGTERM, then 503"
+        30.0,
+        ge=0,
+        le=_DAY_S,
+        description="time that accepted requests get after SIGTERM, then 503",
     )
     drift_alpha: float = Field(
         0.01, gt=0, lt=1, description="chance that a test of drift ever alarms without any"
@@ -64,6 +76,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe lines of the log; each request is one line of info"
     )
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _no_service_address(cls, value: Any) -> Any:
+        """The default where Kubernetes wrote the address of a Service into the variable."""
+        is_address = isinstance(value, str) and SERVICE_ADDRESS.fullmatch(value)
+        return cls.model_fields["port"].default if is_address else value
 
     @field_validator("bundles", mode="before")
     @classmethod

@@ -50,6 +50,7 @@ _SERVICE = {
     "errors": "",
     "logs": "",
     "settings": "",
+    "environment": "settings",
     "schema": "core.contract core.calibration",
     "engine": "core.contract errors",
     "media": "core.contract core.coding core.bundle errors",
@@ -62,7 +63,7 @@ _SERVICE = {
     " http service results catalog engine media metrics schema settings errors",
     "openapi": "http schema settings",
     "app": "routes openapi http service settings errors",
-    "__main__": "app service settings logs",
+    "__main__": "app service environment settings logs",
 }
 _TRAINING = {
     "data": "",
