@@ -60,7 +60,7 @@ def fill(
                 except Exception as error:  # whatever is wrong with it, the others can be served
                     failed[location] = str(error)
                     report(location, error)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of another place, say a storage without its driver
             failed[url] = str(error)
             report(url, error)
     return models, failed

@@ -193,3 +193,12 @@ def test_a_row_that_takes_long_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -
     found = row_cost.row_ms(operation, inputs(1, x=torch.zeros(1)), operation.examples[0])
     assert found == pytest.approx(300)
     assert operation.batch_sizes == [1, 1]
+
+
+def test_one_place_that_cannot_be_opened_does_not_stop_the_others(bundles: Path) -> None:
+    # sftp needs a driver that nobody installs with us; the other has no protocol at all
+    wrong = ("sftp://somewhere/bundles", "nonsense://bundles", "/no/such/folder", "\0")
+    catalog, reports = filled(*wrong, bundles / "jem")
+    assert list(catalog.models) == ["jem"]
+    assert list(catalog.failed) == list(wrong)
+    assert len(reports) == len(wrong)
