@@ -1,4 +1,4 @@
-"""The settings as a process gets them: LIKELY_* variables, each of them ours, another's or a typo."""
+"""The LIKELY_* variables of a process: each of them ours, another program's, or a typo."""
 
 import difflib
 import re
