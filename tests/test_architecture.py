@@ -113,10 +113,9 @@ KINDS = {
     for kind in ("flow", "latent", "energy", "diffusion", "integer", "pixelcnn", "transforms", "nn")
 }
 """Rooms about one kind of model."""
-NAMES_A_KIND = {
-    *(f"training.fit.{name}" for name in ("contrastive", "annealed", "reverse_kl", "starts")),
-    *(f"training.measure.{name}" for name in ("log_z", "latents")),
-}
+_ABOUT_A_KIND = """fit.contrastive fit.recovery fit.annealed fit.reverse_kl fit.starts
+measure.log_z measure.latents"""
+NAMES_A_KIND = {f"training.{name}" for name in _ABOUT_A_KIND.split()}
 """Files of training that are about a kind of model."""
 
 

@@ -60,8 +60,14 @@ class Contrastive(Objective):
         super().__init__(model, train, seed)
         self.classifier_steps = classifier_steps if model.num_classes else 0
         self.num_steps = self.classifier_steps + contrastive_steps
+        self.rate_steps = contrastive_steps
         self.rates = (classifier_rate, rate)
         self.num_langevin = num_langevin
+        self.chain_params: dict[str, Any] = {
+            "start": "data",
+            "num_steps": num_langevin,
+            "polish_steps": 0,
+        }
         self.fresh_share, self.fresh_start = fresh_share, fresh_start
         self.conditional_share = conditional_share if model.num_classes else 0.0
         self.data_noise, self.max_shift = data_noise, max_shift
@@ -81,8 +87,9 @@ class Contrastive(Objective):
         if step < self.classifier_steps:
             progress, peak = step / self.classifier_steps, self.rates[0]
         else:
-            done, total = step - self.classifier_steps, self.num_steps - self.classifier_steps
-            progress, peak = done / max(total, 1), self.rates[1] * min(1.0, (done + 1) / 200)
+            done = step - self.classifier_steps
+            progress = done / max(self.rate_steps, 1)
+            peak = self.rates[1] * min(1.0, (done + 1) / 200)
         return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
     def losses(self, step: int) -> dict[str, Tensor]:
@@ -91,9 +98,9 @@ class Contrastive(Objective):
             loss = cross_entropy + self.weights["l2"] * penalty
             return {"loss": loss, "accuracy": accuracy}
         x, y = self.batches.at(step)
-        x = self._noisy(x, step, _NOISE)
         label = torch.where(self._is_conditional(len(y), step), y, -1)
-        x_model, label_model = self._negatives(len(y), step)
+        x_model, label_model = self._negatives(x, label, step)
+        x = self._noisy(x, step, _NOISE)
         # Both sides get the same smoothing, or its absence alone would tell samples from data.
         x_model = self._noisy(x_model, step, _MODEL_NOISE)
         e_data = self.model.energy(x, label)
@@ -101,7 +108,7 @@ class Contrastive(Objective):
         contrast = (e_data - e_model).mean()
         penalty = e_data.square().mean() + e_model.square().mean()
         loss = self.weights["contrastive"] * contrast + self.weights["l2"] * penalty
-        shown = {"e_data": e_data.mean().detach(), "e_model": e_model.mean().detach()}
+        shown = self._shown(e_data.detach(), e_model.detach())
         if self.model.num_classes:
             cross_entropy, _, shown["accuracy"] = self._classify(step)
             loss = loss + self.weights["label"] * cross_entropy
@@ -130,7 +137,15 @@ class Contrastive(Objective):
         u = torch.from_numpy(random(self.seed, step, _CONDITIONAL).random(size))
         return u < self.conditional_share
 
-    def _negatives(self, size: int, step: int) -> tuple[Tensor, Tensor]:
+    def _shown(self, e_data: Tensor, e_model: Tensor) -> dict[str, Tensor]:
+        """Energies for the log, by names that begin with e_. Shapes: (B,), (B,)."""
+        return {"e_data": e_data.mean(), "e_model": e_model.mean()}
+
+    def _negatives(self, x: Tensor, label: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """What the data are set against, and its labels. -> (B, *event), (B,)."""
+        return self._chains(len(x), step)
+
+    def _chains(self, size: int, step: int) -> tuple[Tensor, Tensor]:
         """Advance some chains of the buffer, a few of them begun anew. -> (B, *event), (B,)."""
         rng = random(self.seed, step, _REPLAY)
         index = torch.from_numpy(rng.choice(len(self.chains), size, replace=False))
@@ -142,7 +157,7 @@ class Contrastive(Objective):
             "x": self.chains[index].float(),
             "label": self.chain_label[index],
         }
-        params = self.sampler.params(start="data", num_steps=self.num_langevin, polish_steps=0)
+        params = self.sampler.params(**self.chain_params)
         self.model.requires_grad_(False)
         x = run(self.sampler, rows, params)["x"].detach()
         self.model.requires_grad_(True)

@@ -33,6 +33,11 @@ class Objective(ABC):
         self.train = train
         self.seed = seed
 
+    @classmethod
+    def note(cls, settings: Mapping[str, Any]) -> str:  # noqa: ARG003, most have nothing to say
+        """What a card must say of a training with these settings beside its data; "": nothing."""
+        return ""
+
     @abstractmethod
     def losses(self, step: int) -> dict[str, Tensor]:
         """The scalar "loss" of a step, in nats, and whatever else the progress bar should show."""

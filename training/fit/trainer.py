@@ -148,7 +148,8 @@ class _GoodCheckpoint(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
-        if trainer.global_step % self.every == 0 and trainer.global_step > 0:
+        # None at the end: a run that goes on from there would not put its average in place.
+        if trainer.global_step % self.every == 0 and 0 < trainer.global_step < trainer.max_steps:
             beside = self.last.with_suffix(".tmp")
             trainer.save_checkpoint(beside)
             if self.last.exists():

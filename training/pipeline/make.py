@@ -75,6 +75,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
         model,
         tuple(files),
         recipe.objective.sees_data,
+        recipe.objective.note(recipe.objective_settings),
     )
     extras = {
         **files,

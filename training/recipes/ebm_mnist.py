@@ -1,8 +1,8 @@
-"""EBM on MNIST: one output, no labels, persistent chains."""
+"""EBM on MNIST: one output, no labels; an energy that tells strangers, and chains that draw."""
 
 from models.ebm import Config
-from training.fit.contrastive import Contrastive
 from training.fit.recipe import Recipe
+from training.fit.recovery import Recovery
 
 RECIPE = Recipe(
     family="ebm",
@@ -12,17 +12,23 @@ RECIPE = Recipe(
         hidden=128,
         num_chains=200,
         start_rank=32,
-        step_size=0.1,
+        step_size=1.0,
         noise_scale=0.005,
-        num_steps=100,
+        num_steps=200,
     ),
     dataset="mnist",
     height=28,
     width=28,
-    objective=Contrastive,
-    objective_settings={"contrastive_steps": 2000},
+    objective=Recovery,
+    objective_settings={
+        "contrastive_steps": 11500,
+        "rate_steps": 12000,
+        "chain_step_size": 0.1,
+        "chain_step_until": 9500,
+    },
     adam_betas=(0.0, 0.999),
     precision="bf16-mixed",
+    graphs=("logits", "energy_grad"),
     ood_scores=("energy", "energy_typicality"),
     ood_sets={"fashion-mnist": False, "omniglot": True},
 )

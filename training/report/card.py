@@ -16,6 +16,7 @@ def model_card(
     model: GenerativeModel,
     pictures: Collection[str],
     fitted_to_data: bool = True,
+    note: str = "",
 ) -> str:
     """Markdown for a person; every figure comes from the bundle's metrics.
 
@@ -47,6 +48,7 @@ def model_card(
             "by reverse KL over the flow's own samples. Calibration"
         )
         + " events met no gradient and no early stopping; all figures below are of the test split.",
+        *([f"- {note}"] if note else []),
         "",
         "## Figures",
         "",
