@@ -1,4 +1,4 @@
-"""The LIKELY_* variables of a process: each of them ours, another program's, or a typo."""
+"""The settings as a process gets them: which LIKELY_* names are ours, another's or a typo."""
 
 import difflib
 import re

@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from service.errors import (
@@ -21,6 +19,7 @@ from service.errors import (
     MalformedBody,
     UnsupportedMediaType,
 )
+from service.http.multipart import read_form
 from service.schema.requests import Fields
 from service.settings import Settings
 
@@ -98,8 +97,13 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
         )
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            body = await _form(request, settings) if kind == MULTIPART else None
-            data = b"" if body else await request.body()
+            if kind == MULTIPART:
+                files, text = await read_form(
+                    request.headers, request.stream(), settings.max_images
+                )
+                body, data = Body(text={**text}, images=files), b""
+            else:
+                body, data = None, await request.body()
     except TimeoutError as error:
         raise BodyTimeout(f"accepted are {settings.body_timeout_s:g} s for the body") from error
     if body is None:
@@ -128,28 +132,6 @@ async def _json(data: bytes) -> Body:
     if not isinstance(fields, dict):
         raise MalformedBody("the JSON body is not an object")
     return Body(json=fields)
-
-
-async def _form(request: Request, settings: Settings) -> Body:
-    body = Body()
-    try:
-        # One more than accepted, so that the refusal comes from us and says the limit.
-        form = await request.form(max_files=settings.max_images + 1, max_fields=100)
-    except HTTPException as error:
-        raise MalformedBody(f"not multipart/form-data: {error.detail}") from error
-    try:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile) and name in ("files", "file"):
-                body.images.append(await value.read())
-            elif isinstance(value, UploadFile) or name in ("files", "file"):
-                raise InvalidRequest(f"{name}: accepted are files named files, and text fields")
-            elif name in body.text:
-                raise InvalidRequest(f"{name} is given twice")
-            else:
-                body.text[name] = value
-    finally:
-        await form.close()
-    return body
 
 
 def _from_base64(text: str, index: int) -> bytes:
