@@ -21,6 +21,7 @@ from service.errors import (
     PayloadTooLarge,
     ServiceError,
 )
+from service.http.body import shown
 from service.http.context import exchange_of
 from service.http.middleware import RequestMiddleware
 from service.openapi import describe
@@ -110,7 +111,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, ServiceError)
-    where = f"{request.method} {request.url.path}"
+    where = f"{shown(request.method)} {shown(request.url.path)}"
     return problem(request.scope, kind(f"{where}: {error.detail}"), error.headers)
 
 

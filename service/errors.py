@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+MAX_ERRORS = 20  # are listed of what is wrong with a request; `num_errors` counts all
+
 
 class ServiceError(Exception):
     """The text says what was wrong and what is accepted."""
@@ -41,17 +43,18 @@ class MalformedBody(ServiceError):
 
 
 class InvalidRequest(ServiceError):
-    """A field or parameter is missing, unknown or out of range; `errors` lists them."""
+    """A field or parameter is missing, unknown or out of range; `errors` lists the first 20."""
 
     status, title, slug = 422, "the request is not valid", "invalid-request"
 
-    def __init__(self, detail: str, errors: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, detail: str, errors: Sequence[Mapping[str, str]] = (), num: int = 0) -> None:
         super().__init__(detail)
-        self.errors = list(errors)
+        self.errors = list(errors[:MAX_ERRORS])
+        self.num_errors = num or len(errors)
 
     @property
     def extensions(self) -> Mapping[str, object]:
-        return {"errors": self.errors} if self.errors else {}
+        return {"errors": self.errors, "num_errors": self.num_errors} if self.errors else {}
 
 
 class InvalidImage(ServiceError):

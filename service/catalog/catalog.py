@@ -27,7 +27,7 @@ class Catalog:
             if not model and (why := self._why_not(bare)):
                 raise UnknownModel(f"model {bare!r} could not be loaded: {why}")
             known = ", ".join(model.label for model in self.models.values())
-            raise UnknownModel(f"model {name!r} is not loaded: there are {known}")
+            raise UnknownModel(f"model {(name or bare)[:128]!r} is not loaded: there are {known}")
         return model
 
     def find_screen(self, name: str | None) -> ModelDescription:

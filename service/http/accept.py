@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from service.errors import NotAcceptable
+from service.http.body import shown
 
 
 def preferred(request: Request, offers: Sequence[str]) -> str:
@@ -18,7 +19,7 @@ def preferred(request: Request, offers: Sequence[str]) -> str:
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     best = max(offers, key=lambda offer: _quality(offer, ranges))
     if _quality(best, ranges) <= 0:
-        raise NotAcceptable(f"accept {accept!r}: offered are {', '.join(offers)}")
+        raise NotAcceptable(f"accept {shown(accept)!r}: offered are {', '.join(offers)}")
     return best
 
 

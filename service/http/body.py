@@ -13,10 +13,12 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from service.errors import (
+    MAX_ERRORS,
     BodyTimeout,
     InvalidImage,
     InvalidRequest,
     MalformedBody,
+    TooManyRows,
     UnsupportedMediaType,
 )
 from service.http.multipart import read_form
@@ -51,13 +53,20 @@ class Body:
     lists: list[Any] | None = None
     npy: bytes | None = None
     stream: bytes | None = None
+    max_images: int = 2**10
 
     def parse(self, schema: type[F]) -> F:
         """The fields, validated. Text fields that the schema does not name are params."""
         accepted = f"accepted are {', '.join(schema.model_fields)}"
         known = {n: v for n, v in self.text.items() if n in schema.model_fields and n != "params"}
-        if rest := {n: v for n, v in self.text.items() if n not in known}:
-            known |= {"params": rest} if "params" in schema.model_fields else rest
+        rest = {n: v for n, v in self.text.items() if n not in known}
+        if rest and "params" in schema.model_fields:
+            known["params"], rest = rest, {}
+        # Apart from the rest of the validation, which would list every one of a million.
+        if unknown := [
+            name for name in (*rest, *(self.json or ())) if name not in schema.model_fields
+        ]:
+            raise _unknown(unknown, accepted)
         try:
             request = schema.model_validate(known)
             if self.json is not None:
@@ -68,6 +77,8 @@ class Body:
         except ValidationError as error:
             raise invalid(error, accepted) from error
         if request.pictures is not None:
+            if len(request.pictures) > self.max_images:
+                raise too_many(len(request.pictures), "images", self.max_images)
             self.images = [_from_base64(text, i) for i, text in enumerate(request.pictures)]
         self.lists = request.lists
         if bool(self.images) + (self.lists is not None) + (self.npy is not None) > 1:
@@ -75,10 +86,30 @@ class Body:
         return request
 
 
+def _unknown(names: Sequence[str], accepted: str) -> InvalidRequest:
+    """Fields that the schema does not have."""
+    errors = [
+        {"field": shown(name), "detail": "Extra inputs are not permitted"}
+        for name in names[:MAX_ERRORS]
+    ]
+    text = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5])
+    return InvalidRequest(f"{text} ({accepted})", errors, len(names))
+
+
+def too_many(num: int, what: str, limit: int) -> TooManyRows:
+    """More images or arrays than one request may bring."""
+    return TooManyRows(f"{num} {what}: accepted are at most {limit}")
+
+
+def shown(text: str, length: int = 80) -> str:
+    """What a client sent, at no more length than it takes to recognise it."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 def invalid(error: ValidationError, accepted: str) -> InvalidRequest:
     """A validation error of pydantic in our form."""
     errors = [
-        {"field": ".".join(str(part) for part in e["loc"]) or "body", "detail": e["msg"]}
+        {"field": shown(".".join(str(part) for part in e["loc"])) or "body", "detail": e["msg"]}
         for e in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     text = "; ".join(f"{e['field']}: {e['detail']}" for e in errors[:5])
@@ -93,7 +124,7 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in accepted:
         raise UnsupportedMediaType(
-            f"content type {kind or 'missing'!r}: accepted are {', '.join(accepted)}"
+            f"content type {shown(kind) or 'missing'!r}: accepted are {', '.join(accepted)}"
         )
     try:
         async with asyncio.timeout(settings.body_timeout_s):
@@ -116,9 +147,10 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
             body.stream = data
         elif kind != JSON:
             body.images = [data]
+    body.max_images = settings.max_images
     for name, value in request.query_params.multi_items():
         if name in body.text:
-            raise InvalidRequest(f"{name} is given twice")
+            raise InvalidRequest(f"{shown(name)} is given twice")
         body.text[name] = value
     return body
 

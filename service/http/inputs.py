@@ -10,8 +10,8 @@ import torch
 from models.core.contract.noise import request_seeds
 from models.core.contract.rows import Rows
 from service.catalog.description import ModelDescription, OperationDescription
-from service.errors import TooManyRows, UnsupportedOperation
-from service.http.body import Body
+from service.errors import UnsupportedOperation
+from service.http.body import Body, too_many
 from service.media.arrays import ArraySpec, from_lists, from_npy, unit
 from service.media.decode import Decoder
 from service.media.grid import discretised, on_grid
@@ -122,7 +122,7 @@ async def _pictures(
 
 def _check_num(num: int, what: str, max_rows: int) -> None:
     if num > max_rows:
-        raise TooManyRows(f"{num} {what}: accepted are at most {max_rows}")
+        raise too_many(num, what, max_rows)
 
 
 def input_columns(

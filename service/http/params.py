@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from service.catalog.description import ModelDescription, OperationDescription
-from service.errors import InvalidRequest
-from service.http.body import invalid
+from service.errors import MAX_ERRORS, InvalidRequest
+from service.http.body import invalid, shown
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
@@ -42,9 +42,12 @@ def params_from(operation: OperationDescription, given: Mapping[str, Any]) -> An
     names = asdict(defaults)
     accepted = f"accepted params are {', '.join(names) or 'none'}"
     if unknown := sorted(set(given) - set(names)):
+        first = [shown(name) for name in unknown[:MAX_ERRORS]]
+        more = f" and {len(unknown) - len(first)} more" if len(unknown) > len(first) else ""
         raise InvalidRequest(
-            f"unknown {', '.join(unknown)} ({accepted})",
-            [{"field": f"params.{name}", "detail": "unknown"} for name in unknown],
+            f"unknown {', '.join(first)}{more} ({accepted})",
+            [{"field": f"params.{name}", "detail": "unknown"} for name in first],
+            len(unknown),
         )
     try:
         params = _adapter(operation.params).validate_python({**names, **given})

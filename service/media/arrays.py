@@ -5,6 +5,7 @@ import math
 import struct
 import tokenize
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +51,8 @@ def unit(pixels: np.ndarray) -> np.ndarray:
 
 def from_lists(rows: list[Any], spec: ArraySpec) -> np.ndarray:
     """Nested lists of numbers, one entry per row -> float32 (B, *shape)."""
+    if _holds_text(rows):
+        raise InvalidArray(f"{spec.noun}s hold other things than numbers: {spec.accepted}")
     try:
         array = np.asarray(rows)
     except ValueError as error:
@@ -57,6 +60,16 @@ def from_lists(rows: list[Any], spec: ArraySpec) -> np.ndarray:
     if array.dtype.kind not in "if":
         raise InvalidArray(f"{spec.noun}s hold other things than numbers: {spec.accepted}")
     return _checked(array.astype(np.float64), spec)
+
+
+def _holds_text(rows: list[Any]) -> bool:
+    """Whether there is text at any depth: NumPy would give each entry the room of the longest."""
+    level: list[Any] = rows
+    while level:
+        if str in set(map(type, level)):
+            return True
+        level = list(chain.from_iterable(part for part in level if type(part) is list))
+    return False
 
 
 def from_npy(data: bytes, spec: ArraySpec) -> np.ndarray:
@@ -77,6 +90,8 @@ def from_npy(data: bytes, spec: ArraySpec) -> np.ndarray:
         raise InvalidArray(f"not an npy file: {error}") from error
     if dtype != np.uint8 and dtype.str[1:] not in _FLOATS:
         raise InvalidArray(f"dtype {dtype}: accepted are uint8, float16, float32 and float64")
+    if any(type(size) is not int for size in shape):  # a header may say True, which equals 1
+        raise InvalidArray(f"shape {shape}: {spec.accepted}")
     if shape[1:] != spec.shape or not shape:
         raise InvalidArray(f"shape {shape}: {spec.accepted}")
     body = data[file.tell() :]

@@ -11,6 +11,7 @@ from models.core.ood.register import SCORES
 from service.catalog.catalog import Catalog
 from service.catalog.description import ModelDescription
 from service.errors import PROBLEMS, NotFound, NotReady
+from service.http.body import shown
 from service.http.endpoint import problems
 from service.http.params import params_schema
 from service.metrics import CONTENT_TYPE
@@ -97,7 +98,7 @@ async def metrics(request: Request) -> Response:
 async def problem(slug: str) -> dict[str, Any]:
     """What a problem type means."""
     if slug not in PROBLEMS:
-        raise NotFound(f"problem {slug!r}: there are {', '.join(PROBLEMS)}")
+        raise NotFound(f"problem {shown(slug)!r}: there are {', '.join(PROBLEMS)}")
     kind = PROBLEMS[slug]
     return {"type": slug, "title": kind.title, "status": kind.status, "meaning": kind.__doc__}
 

@@ -38,6 +38,7 @@ class EventRequest(Fields):
     images: list[str] | None = Field(
         None,
         min_length=1,
+        fail_fast=True,
         description="pictures (PNG, JPEG, WEBP, GIF, BMP, TIFF) as base64 or data: URLs",
         json_schema_extra={"items": {"type": "string", "contentEncoding": "base64"}},
     )

@@ -137,3 +137,17 @@ def test_a_damaged_npy_is_read_or_refused_and_nothing_else(
     except InvalidArray:
         return
     assert events.shape[1:] == SHAPE
+
+
+@pytest.mark.parametrize("shape", [(True, *SHAPE), (1, True, 2, 3), (False, *SHAPE)])
+def test_a_shape_with_booleans_is_refused(shape: tuple[int, ...]) -> None:
+    head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    data = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(6)
+    with pytest.raises(InvalidArray, match=r"shape \(.*accepted is"):
+        from_npy(data, IMAGES)
+
+
+def test_one_long_text_does_not_widen_the_others() -> None:
+    # NumPy would make 4 TB of these: as many characters for every entry.
+    with pytest.raises(InvalidArray, match="other things than numbers"):
+        from_lists(["x" * 10**6, *[""] * 10**6], ArraySpec((1,)))
