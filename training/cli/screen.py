@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.core.bundle.bundle import BundleError, load
 from training.cli.targets import check_file
-from training.data.folder import pictures_below
+from training.data.folder import files_below, shown
 from training.data.readers import DataError
-from training.ood.bulk import Verdict, screen_files, write_csv
+from training.ood.bulk import Verdict, screen_files
 from training.ood.scorer import Scorer
+from training.ood.table import Journal, write_csv
 
 
 def screen(
@@ -24,12 +26,21 @@ def screen(
     out: Annotated[Path, typer.Option(help="The table.")] = Path("screened.csv"),
     batch: Annotated[int, typer.Option(min=1, help="Files that are read at once.")] = 64,
 ) -> None:
-    """Write a score, a p-value and a verdict for every image of a folder, as CSV."""
+    """Write a score, a p-value and a verdict for every image of a folder, as CSV.
+
+    Every file has a row. A run that was cut off goes on: its rows are in OUT.part until then.
+    """
     console = Console(stderr=True)
     try:
         check_file(out)
-        files = pictures_below(folder)
+        files = files_below(folder)
+        if not files:
+            raise DataError(f"{folder} holds no files")
         scorer = Scorer(load(bundle))
+        scorer.calibration.threshold(alpha)
+        journal = Journal(out, folder, scorer)
+        known = journal.known(files)
+        journal.begin(files, known)
         with Progress(
             TextColumn("screening"),
             BarColumn(),
@@ -38,17 +49,27 @@ def screen(
             console=console,
             transient=True,
         ) as progress:
-            task = progress.add_task("", total=len(files))
-            verdicts = screen_files(
-                scorer, folder, files, alpha, batch, lambda num: progress.advance(task, num)
-            )
+            task = progress.add_task("", total=len(files), completed=len(known))
+
+            def advance(new: list[Verdict]) -> None:
+                journal.add(new)
+                progress.advance(task, len(new))
+
+            verdicts = screen_files(scorer, folder, files, alpha, batch, advance, known)
         write_csv(verdicts, out)
+        journal.end()
     except (DataError, BundleError, ValueError, OSError) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        console.print(
+            f"[red]{type(error).__name__}[/red]: {escape(shown(str(error)))}", highlight=False
+        )
         raise typer.Exit(1) from error
+    if known:
+        console.print(
+            f"{len(known):,} files were screened before the run was cut off.", style="dim"
+        )
     for line in summary(verdicts, scorer, alpha):
-        console.print(line, highlight=False)
-    console.print(f"Table written to {out}", highlight=False)
+        console.print(line, highlight=False, markup=False)
+    console.print(shown(f"Table written to {out}"), highlight=False, markup=False)
 
 
 def summary(verdicts: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
@@ -70,8 +91,9 @@ def summary(verdicts: list[Verdict], scorer: Scorer, alpha: float) -> list[str]:
             f"A single strange image among {len(read):,} cannot be discovered with {num:,} "
             "calibration images; look at p_value as well."
         )
-    broken = [verdict for verdict in verdicts if verdict.error]
-    if broken:
-        lines.append(f"{len(broken):,} could not be read; the table says why, the first being:")
-        lines += [f"  {verdict.path}: {verdict.error}" for verdict in broken[:5]]
+    for status, words in (("broken", "could not be read"), ("skipped", "were skipped")):
+        unread = [verdict for verdict in verdicts if verdict.status == status]
+        if unread:
+            lines.append(f"{len(unread):,} {words}; the table says why, the first being:")
+            lines += [f"  {verdict.path}: {verdict.error}" for verdict in unread[:5]]
     return lines
