@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from models.core.bundle.bundle import save
 from tests.support.training.ood_bundles import digits, plain_bundle, write_pictures
 from training.__main__ import commands
-from training.data.folder import files_below
+from training.data.folder import files_below, picture_of
 from training.ood import bulk
 
 
@@ -82,7 +82,7 @@ def test_a_run_that_was_cut_off_goes_on(
     folder = tmp_path / "in"
     paths = write_pictures(folder, x)
     assert screened(bundle, folder, tmp_path / "whole.csv").exit_code == 0
-    read, original = list[str](), bulk.picture_of
+    read, original = list[str](), picture_of
 
     def cut_off(path: Path, *arguments: object) -> np.ndarray:
         if len(read) == 10:
@@ -125,7 +125,7 @@ def test_a_decoder_may_raise_what_it_likes(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pictures(tmp_path / "in", digits().splits["test"].x[:3])
-    original = bulk.picture_of
+    original = picture_of
 
     def fragile(path: Path, *arguments: object) -> np.ndarray:
         if path.name == "001.png":
