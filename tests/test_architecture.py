@@ -29,6 +29,7 @@ TESTS = sources(ROOT, "tests", "benchmarks")
 
 _CORE = {
     "contract": "",
+    "picture": "",
     "distributions": "contract",
     "nn": "contract",
     "calibration": "contract",
@@ -43,9 +44,9 @@ _CORE = {
     "coding": "contract distributions nn pixelcnn integer",
     "ood": "contract calibration",
     "screen": "contract ood",
-    "bundle": "contract calibration",
+    "bundle": "contract calibration picture",
 }
-_NOT_FOR_FAMILIES = {"calibration", "ood", "screen", "bundle"}
+_NOT_FOR_FAMILIES = {"calibration", "ood", "screen", "bundle", "picture"}
 _SERVICE = {
     "errors": "",
     "logs": "",
@@ -53,7 +54,7 @@ _SERVICE = {
     "environment": "settings",
     "schema": "core.contract core.calibration",
     "engine": "core.contract errors",
-    "media": "core.contract core.coding core.bundle errors",
+    "media": "core.contract core.coding core.bundle core.picture errors",
     "catalog": "core.contract core.bundle core.calibration core.ood engine errors",
     "metrics": "engine",
     "results": "core.contract core.calibration core.ood core.screen catalog metrics schema errors",

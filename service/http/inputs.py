@@ -109,12 +109,7 @@ async def _pictures(
             f"model {model.name} is about vectors of shape {model.event_shape}: "
             "accepted are instances and npy arrays"
         )
-    if len(images) == 1:
-        decoded = [await decoder.decode(images[0], 0, form)]
-    else:
-        decoded = await asyncio.gather(
-            *(decoder.decode(data, i, form) for i, data in enumerate(images))
-        )
+    decoded = await decoder.decode(images, form)
     x = unit(np.stack([image.pixels for image in decoded]))
     x = x if grid is None else on_grid(x, grid)
     return Uploads({"x": torch.from_numpy(x)}, [list(image.notes) for image in decoded])

@@ -1,36 +1,23 @@
 """Pictures in: uploads become the model's pixels, within limits."""
 
 import asyncio
-import io
-import struct
 import warnings
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
+from models.core.picture.container import Container, TooManyPixels, UnreadablePicture
+from models.core.picture.opened import FORMATS, open_picture
 from service.errors import InvalidImage, PayloadTooLarge
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _SMALL_BYTES, _SMALL_PIXELS = 2**16, 2**16
 """What is decoded at once: handing it to another thread would cost more than decoding it."""
-_DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    NotImplementedError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow's decoders raise for files that are not what they claim to be."""
+_TOGETHER = 16
+"""Pictures of one request that a thread decodes in a row."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes uploads with Pillow: known formats only, bounded in pixels, large ones in threads."""
+    """Decodes uploads in threads: known formats only, bounded in pixels and in structure."""
 
     def __init__(self, max_pixels: int, num_threads: int) -> None:
         self.max_pixels = max_pixels
@@ -53,48 +40,46 @@ class Decoder:
         Image.MAX_IMAGE_PIXELS = max_pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-    async def decode(self, data: bytes, index: int, preprocessing: Preprocessing) -> Decoded:
-        """Raises InvalidImage with the index, or PayloadTooLarge."""
-        image = self._open(data, index)
-        work = partial(_converted, image, index, preprocessing)
-        if len(data) <= _SMALL_BYTES and image.width * image.height <= _SMALL_PIXELS:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def decode(self, images: list[bytes], preprocessing: Preprocessing) -> list[Decoded]:
+        """In order. Raises InvalidImage with the index, or PayloadTooLarge."""
+        if len(images) == 1 and len(images[0]) <= _SMALL_BYTES:
+            container = self._opened(images[0], 0)
+            # The bytes of a small file may still be many pixels, or passes over them.
+            if container.width * container.height <= _SMALL_PIXELS:
+                return [self._converted(container, 0, preprocessing)]
+        loop = asyncio.get_running_loop()
+        parts = [
+            loop.run_in_executor(
+                self._threads,
+                partial(self._part, images[start : start + _TOGETHER], start, preprocessing),
+            )
+            for start in range(0, len(images), _TOGETHER)
+        ]
+        return [decoded for part in await asyncio.gather(*parts) for decoded in part]
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _open(self, data: bytes, index: int) -> Image.Image:
-        """Reads the header only."""
-        if not data:
-            raise InvalidImage("empty", index)
+    def _part(self, images: list[bytes], start: int, form: Preprocessing) -> list[Decoded]:
+        return [
+            self._converted(self._opened(data, i), i, form) for i, data in enumerate(images, start)
+        ]
+
+    def _opened(self, data: bytes, index: int) -> Container:
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise self._too_large(index) from error
-        except UnidentifiedImageError as error:
-            raise InvalidImage(f"accepted are {', '.join(FORMATS)}", index) from error
-        except _DAMAGED as error:
-            raise InvalidImage(f"damaged: {error}", index) from error
-        if image.width * image.height > self.max_pixels:
-            raise self._too_large(index)
-        return image
+            return open_picture(data, FORMATS, self.max_pixels)
+        except UnreadablePicture as error:
+            raise _refused(error, index) from error
 
-    def _too_large(self, index: int) -> PayloadTooLarge:
-        return PayloadTooLarge(f"image {index}: accepted are at most {self.max_pixels} pixels")
+    def _converted(self, container: Container, index: int, form: Preprocessing) -> Decoded:
+        try:
+            return Decoded(*form.read(container, self.max_pixels))
+        except UnreadablePicture as error:
+            raise _refused(error, index) from error
 
 
-def _converted(image: Image.Image, index: int, preprocessing: Preprocessing) -> Decoded:
-    try:
-        image.load()
-        if image.mode == "F":
-            raise ValueError("floating-point pixels have no stated range: send them as an array")
-        pixels, notes = preprocessing.apply(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PayloadTooLarge(f"image {index}: too many pixels") from error
-    except _DAMAGED as error:
-        raise InvalidImage(f"damaged: {error}", index) from error
-    if getattr(image, "is_animated", False):
-        notes = ("only the first frame is used", *notes)
-    return Decoded(pixels, notes)
+def _refused(error: UnreadablePicture, index: int) -> InvalidImage | PayloadTooLarge:
+    if isinstance(error, TooManyPixels):
+        return PayloadTooLarge(f"image {index}: {error}")
+    return InvalidImage(str(error), index)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from models.core.bundle.preprocess import Preprocessing
-from training.data.readers import BROKEN_IMAGE, SUFFIXES, DataError, open_image
+from models.core.picture.container import UnreadablePicture
+from models.core.picture.opened import FILE_FORMATS, open_picture
+from training.data.readers import SUFFIXES, DataError
 
 _UNSURE = frozenset({"", ".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".tga"})
 """Suffixes of files that are worth a look, and need not be pictures that can be read."""
@@ -63,13 +65,12 @@ def shown(text: str) -> str:
 
 def picture_of(path: Path, form: Preprocessing) -> np.ndarray:
     """A file as an upload of it would be seen: uint8 (C, H, W). Raises DataError."""
-    image = open_image(path)
-    if image.mode == "F":
-        raise DataError(f"{path}: floating-point pixels have no stated range")
     try:
-        return form.apply(image)[0]
-    except BROKEN_IMAGE as error:
+        return form.read(open_picture(path.read_bytes(), FILE_FORMATS))[0]
+    except UnreadablePicture as error:
         raise DataError(f"{path}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def pictures_of(paths: list[Path], form: Preprocessing) -> np.ndarray:

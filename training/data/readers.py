@@ -34,7 +34,7 @@ _BROKEN = (
     *(OSError, EOFError, ValueError, KeyError, RuntimeError),
     *(zlib.error, zipfile.BadZipFile, struct.error),
 )
-BROKEN_IMAGE = (*_BROKEN, SyntaxError, IndexError, Image.DecompressionBombError)
+_BROKEN_IMAGE = (*_BROKEN, SyntaxError, IndexError, Image.DecompressionBombError)
 
 
 class DataError(ValueError):
@@ -118,21 +118,13 @@ def raw_zip(paths: tuple[Path, ...]) -> Raw:
             names = sorted(name for name in archive.namelist() if name.endswith(".png"))
             images = [_gray(io.BytesIO(archive.read(name))) for name in names]
             x = np.stack(images)
-    except BROKEN_IMAGE as error:
+    except _BROKEN_IMAGE as error:
         raise _broken(path, "a whole zip file of equal pictures", error) from error
     labels = ["/".join(PurePosixPath(name).parts[1:-1]) for name in names]
     class_names, y = np.unique(labels, return_inverse=True)
     return Raw(x, y.astype(np.int64), tuple(map(str, class_names)))
 
 
-def open_image(path: Path) -> Image.Image:
-    """The decoded picture. Raises DataError."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except BROKEN_IMAGE as error:
-        raise _broken(path, "a whole picture", error) from error
 
 
 def _gray(file: io.BytesIO) -> np.ndarray:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from models.core.bundle.preprocess import Preprocessing
 from training.data.fingerprint import Fingerprint, of_pictures
+from training.data.folder import picture_of
 from training.data.layout import raw_folder
-from training.data.readers import BROKEN_IMAGE, DataError, Raw, open_image
+from training.data.readers import DataError, Raw
 from training.data.sources import SOURCES, fetch
 
 __all__ = [
@@ -202,13 +203,5 @@ def _convert(raw: Raw, rows: np.ndarray, to: Preprocessing, title: str) -> np.nd
         if isinstance(images, np.ndarray):
             x[i] = to.apply(Image.fromarray(images[row]))[0]
         else:
-            x[i] = _convert_file(images[row], to)
+            x[i] = picture_of(images[row], to)
     return x
-
-
-def _convert_file(path: Path, to: Preprocessing) -> np.ndarray:
-    image = open_image(path)
-    try:
-        return to.apply(image)[0]
-    except BROKEN_IMAGE as error:
-        raise DataError(f"{path}: {error}") from error

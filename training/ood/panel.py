@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.preprocess import Preprocessing
+from models.core.picture.opened import open_picture
 from training.data.folder import pictures_below, pictures_of
 from training.data.layout import raw_folder
 from training.data.readers import DataError, Raw
@@ -107,10 +108,7 @@ def uploads(pictures: Iterable[Image.Image], form: Preprocessing) -> np.ndarray:
     for picture in pictures:
         file = io.BytesIO()
         picture.save(file, "PNG")
-        file.seek(0)
-        with Image.open(file) as opened:
-            opened.load()
-            rows.append(form.apply(opened)[0])
+        rows.append(form.read(open_picture(file.getvalue()))[0])
     if not rows:
         return np.empty((0, form.channels, form.height, form.width), np.uint8)
     return np.stack(rows)

@@ -1,7 +1,6 @@
 """Any picture as a model was trained on them: the one path for training and for uploads."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -9,8 +8,11 @@ from PIL import Image, ImageOps
 
 from models.core.contract.grid import binarise
 from models.core.contract.noise import event_seeds, uniform
+from models.core.picture.container import Container
+from models.core.picture.decode import Mode, decode_picture, flattened
+from models.core.picture.opened import MAX_PIXELS
 
-_MODES: dict[int, Literal["L", "RGB"]] = {1: "L", 3: "RGB"}
+_MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
 _CHUNK = 4096
 """Images that are binarised at once: their noise takes four times their memory."""
 
@@ -36,26 +38,26 @@ class Preprocessing:
         if not 2 <= self.levels <= 256:
             raise ValueError(f"{self.levels} grey levels: accepted are 2 to 256")
 
-    def apply(self, image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Pixels uint8 (C, H, W) and a note for each thing that was changed on the way.
+    def read(
+        self, container: Container, max_pixels: int = MAX_PIXELS
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """A file's pixels uint8 (C, H, W) and a note for each thing that was changed on the way.
 
-        Raises ValueError if `channels` is neither 1 nor 3, OSError if the picture is damaged.
+        Raises UnreadablePicture, whatever is wrong with the file; ValueError if `channels` is
+        neither 1 nor 3.
         """
-        if self.channels not in _MODES:
-            raise ValueError(f"{self.channels} channels: accepted are 1 and 3")
-        notes: list[str] = []
-        image = _upright(image, notes)
-        image = self._coloured(image, _MODES[self.channels], notes)
-        if self.invert:
-            image = ImageOps.invert(image)
-            notes.append("inverted: the model expects a bright subject on a dark ground")
-        image = self._fitted(image, notes)
-        pixels = np.asarray(image, dtype=np.uint8).reshape(self.height, self.width, self.channels)
-        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        reduced = self.to_levels(pixels[None])[0]
-        if not np.array_equal(reduced, pixels):
-            notes.append(self.levels_note)
-        return reduced, tuple(notes)
+        picture = decode_picture(container, self._mode, self._ground, max_pixels)
+        return self._fitted(picture.image, list(picture.notes))
+
+    def apply(self, image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+        """An 8-bit picture's pixels uint8 (C, H, W) and a note for each thing that was changed.
+
+        Raises ValueError if `channels` is neither 1 nor 3, or for a picture of another depth.
+        """
+        mode, notes = self._mode, list[str]()
+        if image.mode != mode and (image.mode, mode) != ("1", "L"):
+            notes.append(f"converted from mode {image.mode} to {mode}")
+        return self._fitted(flattened(image, mode, self._ground, notes), notes)
 
     @property
     def levels_note(self) -> str:
@@ -80,44 +82,33 @@ class Preprocessing:
         parts = [_binarised(pixels[i : i + _CHUNK]) for i in range(0, len(pixels), _CHUNK)]
         return np.concatenate(parts) if parts else pixels
 
-    def _coloured(
-        self, image: Image.Image, mode: Literal["L", "RGB"], notes: list[str]
-    ) -> Image.Image:
-        if "transparency" not in image.info:
-            if image.mode == mode:
-                return image
-            if (image.mode, mode) == ("1", "L"):  # the same pixels in fewer bits
-                return image.convert(mode)
-        notes.append(f"converted from mode {image.mode} to {mode}")
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            # Pillow clips deep greys at 255 instead of scaling them; 16-bit PNGs open as I;16.
-            deep = np.asarray(image, dtype=np.float64)
-            image = Image.fromarray(np.clip(deep / 257, 0, 255).round().astype(np.uint8))
-        if image.has_transparency_data:
-            ground = Image.new("RGBA", image.size, (self._ground(),) * 3 + (255,))
-            image = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-            notes.append(f"transparency laid on grey level {self._ground()}")
-        return image.convert(mode)
+    @property
+    def _mode(self) -> Mode:
+        if self.channels not in _MODES:
+            raise ValueError(f"{self.channels} channels: accepted are 1 and 3")
+        return _MODES[self.channels]
 
+    @property
     def _ground(self) -> int:
         """The background as it is before inversion."""
         return 255 - self.background if self.invert else self.background
 
-    def _fitted(self, image: Image.Image, notes: list[str]) -> Image.Image:
+    def _fitted(self, image: Image.Image, notes: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """A picture of the right mode in the model's polarity, size and levels."""
+        if self.invert:
+            image = ImageOps.invert(image)
+            notes.append("inverted: the model expects a bright subject on a dark ground")
         size = (self.width, self.height)
-        if image.size == size:
-            return image
-        notes.append(f"resized from {image.width}x{image.height} to {self.width}x{self.height}")
-        ground = (self.background,) * self.channels if self.channels > 1 else self.background
-        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=ground)
-
-
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Turn the picture as its EXIF orientation says."""
-    if image.getexif().get(0x0112) not in range(2, 9):  # 1 is upright, others mean nothing
-        return image
-    notes.append("turned upright by its EXIF orientation")
-    return ImageOps.exif_transpose(image)
+        if image.size != size:
+            notes.append(f"resized from {image.width}x{image.height} to {self.width}x{self.height}")
+            ground = (self.background,) * self.channels if self.channels > 1 else self.background
+            image = ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=ground)
+        pixels = np.asarray(image, dtype=np.uint8).reshape(self.height, self.width, self.channels)
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        reduced = self.to_levels(pixels[None])[0]
+        if not np.array_equal(reduced, pixels):
+            notes.append(self.levels_note)
+        return reduced, tuple(notes)
 
 
 def _binarised(pixels: np.ndarray) -> np.ndarray:

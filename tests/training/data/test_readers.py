@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.core.bundle.preprocess import Preprocessing
+from training.data.folder import picture_of
 from training.data.readers import (
     DataError,
-    open_image,
     raw_idx,
     raw_npz,
     raw_zip,
     read_idx,
     read_npz,
 )
+
+FORM = Preprocessing(4, 4)
 
 
 def write_idx(path: Path, array: np.ndarray, magic: bytes = b"\x00\x00\x08") -> Path:
@@ -157,15 +160,15 @@ def test_a_truncated_zip_is_named(tmp_path: Path, keep: int) -> None:
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_a_corrupt_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"bad\.png is not a whole picture"):
-        open_image(tmp_path / "bad.png")
+    with pytest.raises(DataError, match=r"bad\.png: "):
+        picture_of(tmp_path / "bad.png", FORM)
 
 
 def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     path = write_png(tmp_path / "short.png")
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"short\.png is not a whole picture"):
-        open_image(path)
+    with pytest.raises(DataError, match=r"short\.png: damaged"):
+        picture_of(path, FORM)
 
 
 def test_no_damage_gets_past_the_readers(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_no_damage_gets_past_the_readers(tmp_path: Path) -> None:
         (write_idx(tmp_path / "x.gz", IMAGES), read_idx),
         (tmp_path / "set.npz", read_npz),
         (pictures, lambda path: raw_zip((path,))),
-        (tmp_path / "one.png", open_image),
+        (tmp_path / "one.png", lambda path: picture_of(path, FORM)),
     )
     for path, read in readers:
         whole = path.read_bytes()

@@ -8,22 +8,24 @@ import pytest
 from PIL import Image, ImageOps
 
 from models.core.bundle.preprocess import Preprocessing
+from models.core.picture.container import Container, UnreadablePicture
+from models.core.picture.opened import open_picture
 
 GREY = Preprocessing(4, 4)
 COLOUR = Preprocessing(4, 4, channels=3)
 LEVELS = np.arange(0, 256, 17, dtype=np.uint8).reshape(4, 4)  # 16 greys: 0, 17, ..., 255
 
 
-def reopened(image: Image.Image, form: str = "PNG", **options: Any) -> Image.Image:
+def reopened(image: Image.Image, form: str = "PNG", **options: Any) -> Container:
     """As it arrives: through the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
-    return Image.open(io.BytesIO(buffer.getvalue()))
+    return open_picture(buffer.getvalue())
 
 
-def applied(image: Image.Image, to: Preprocessing = GREY) -> np.ndarray:
+def applied(image: Image.Image | Container, to: Preprocessing = GREY) -> np.ndarray:
     """The pixels of the first channel."""
-    pixels, _ = to.apply(image)
+    pixels, _ = to.read(image) if isinstance(image, Container) else to.apply(image)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (to.channels, to.height, to.width)
     assert pixels.flags.c_contiguous
@@ -31,11 +33,11 @@ def applied(image: Image.Image, to: Preprocessing = GREY) -> np.ndarray:
 
 
 def test_what_already_fits_is_untouched() -> None:
-    pixels, notes = GREY.apply(reopened(Image.fromarray(LEVELS)))
+    pixels, notes = GREY.read(reopened(Image.fromarray(LEVELS)))
     np.testing.assert_array_equal(pixels[0], LEVELS)
     assert notes == ()
     colours = np.stack([LEVELS, LEVELS.T, 255 - LEVELS], 2)
-    pixels, notes = COLOUR.apply(reopened(Image.fromarray(colours)))
+    pixels, notes = COLOUR.read(reopened(Image.fromarray(colours)))
     np.testing.assert_array_equal(pixels, colours.transpose(2, 0, 1))
     assert notes == ()
 
@@ -44,9 +46,6 @@ def test_what_already_fits_is_untouched() -> None:
 @pytest.mark.parametrize(
     ("image", "mode"),
     [
-        (Image.fromarray(LEVELS.astype(np.uint16) * 257), "I;16"),
-        (Image.fromarray(LEVELS.astype(np.int32) * 257), "I"),
-        (Image.fromarray(LEVELS.astype(np.float32) * 257), "F"),
         (Image.fromarray(LEVELS).convert("P"), "P"),
         (Image.fromarray(LEVELS).convert("RGBA"), "RGBA"),
         (Image.fromarray(LEVELS).convert("LA"), "LA"),
@@ -64,17 +63,17 @@ def test_every_mode_keeps_its_greys(image: Image.Image, mode: str, to: Preproces
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
     deep = np.array([[0, 255, 256, 257], [32768, 65534, 65535, 128]] * 2, np.uint16)
     image = reopened(Image.fromarray(deep))
-    assert image.mode.startswith("I")
+    assert image.samples.bits == 16
     np.testing.assert_array_equal(applied(image), [[0, 1, 1, 1], [128, 255, 255, 0]] * 2)
 
 
 def test_one_bit_is_black_and_white() -> None:
     bits = LEVELS > 100
     image = reopened(Image.fromarray(bits))
-    assert image.mode == "1"
+    assert image.samples.bits == 1
     np.testing.assert_array_equal(applied(image), bits * 255)
-    assert GREY.apply(image)[1] == ()
-    assert COLOUR.apply(image)[1] == ("converted from mode 1 to RGB",)
+    assert GREY.read(image)[1] == ()
+    assert COLOUR.read(image)[1] == ("converted from mode 1 to RGB",)
 
 
 def test_colours_become_grey_by_their_luminance() -> None:
@@ -90,7 +89,7 @@ def test_cmyk_inks_are_subtractive() -> None:
     inks[3] = (0, 0, 0, 128)
     image = Image.fromarray(inks, mode="CMYK")
     assert applied(image)[:, 0].tolist() == [255, 0, 0, 127]
-    pixels, notes = COLOUR.apply(reopened(image, "JPEG", quality=100))
+    pixels, notes = COLOUR.read(reopened(image, "JPEG", quality=100))
     assert np.abs(pixels[:, :, 0].astype(int) - [[255, 0, 0, 127]] * 3).max() <= 2
     assert notes == ("converted from mode CMYK to RGB",)
 
@@ -106,7 +105,7 @@ def with_hole(mode: str, ground: int) -> Image.Image:
 @pytest.mark.parametrize("background", [0, 40, 255])
 def test_transparency_shows_the_background(mode: str, background: int) -> None:
     to = Preprocessing(4, 4, background=background)
-    pixels, notes = to.apply(reopened(with_hole(mode, 123)))
+    pixels, notes = to.read(reopened(with_hole(mode, 123)))
     assert pixels[0, 0].tolist() == [255, 255, background, background]
     assert f"transparency laid on grey level {background}" in notes
 
@@ -122,7 +121,6 @@ def test_a_transparent_palette_entry_shows_the_background() -> None:
     image.paste(1, (2, 0, 4, 4))
     for transparency in (1, bytes([255, 0, 255])):
         seen = reopened(image, transparency=transparency)
-        assert seen.mode == "P"
         found = applied(seen, Preprocessing(4, 4, background=33))
         assert found[0].tolist() == [10, 10, 33, 33]
 
@@ -152,7 +150,7 @@ def test_a_photograph_is_turned_upright(orientation: int) -> None:
         7: LEVELS[::-1, ::-1].T,
         8: np.rot90(LEVELS, 1),
     }
-    pixels, notes = GREY.apply(stored)
+    pixels, notes = GREY.read(stored)
     np.testing.assert_array_equal(pixels[0], turned[orientation])
     assert ("turned upright by its EXIF orientation" in notes) == (orientation > 1)
 
@@ -161,7 +159,7 @@ def test_a_photograph_is_turned_upright(orientation: int) -> None:
 def test_an_orientation_that_means_nothing_turns_nothing(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels, notes = GREY.apply(reopened(Image.fromarray(LEVELS), exif=exif))
+    pixels, notes = GREY.read(reopened(Image.fromarray(LEVELS), exif=exif))
     np.testing.assert_array_equal(pixels[0], LEVELS)
     assert notes == ()
 
@@ -214,7 +212,7 @@ def test_each_change_is_told_in_the_order_it_was_made() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = reopened(Image.new("RGBA", (8, 2), (9, 9, 9, 0)), exif=exif)
-    _, notes = Preprocessing(4, 4, invert=True).apply(image)
+    _, notes = Preprocessing(4, 4, invert=True).read(image)
     starts = ["turned upright", "converted", "transparency", "inverted", "resized from 2x8 to 4x4"]
     assert [n.startswith(s) for n, s in zip(notes, starts, strict=True)] == [True] * 5
 
@@ -224,5 +222,7 @@ def test_what_cannot_be_is_refused() -> None:
         Preprocessing(4, 4, channels=2).apply(Image.new("L", (4, 4)))
     buffer = io.BytesIO()
     ImageOps.expand(Image.fromarray(LEVELS), 200).save(buffer, "PNG")
-    with pytest.raises(OSError, match="truncated"):
-        GREY.apply(Image.open(io.BytesIO(buffer.getvalue()[:-60])))
+    with pytest.raises(UnreadablePicture, match="truncated"):
+        GREY.read(open_picture(buffer.getvalue()[:-60]))
+    with pytest.raises(UnreadablePicture, match="mode I"):
+        GREY.apply(Image.fromarray(LEVELS.astype(np.int32)))
