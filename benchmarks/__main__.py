@@ -1,4 +1,4 @@
-"""Run the measurements: python -m benchmarks [NAME ...]; a replay has arguments of its own."""
+"""Run the measurements: python -m benchmarks [NAME ...]; replay and mutants have own arguments."""
 
 import sys
 
@@ -9,6 +9,7 @@ from benchmarks import (
     compression,
     group_order,
     maf_inversion,
+    mutants,
     overview,
     pixelcnn_sampling,
     replay,
@@ -34,7 +35,7 @@ BENCHMARKS = {
 }
 LONG = ("compression_of_all", "group_order", "step_batching_long")
 """Which are run only where they are named."""
-WITH_ARGUMENTS = {"replay": replay.main}
+WITH_ARGUMENTS = {"mutants": mutants.main, "replay": replay.main}
 """What takes the rest of the command line, and is run alone."""
 
 

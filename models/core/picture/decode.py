@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from models.core.picture.container import Container, TooManyPixels, UnreadablePicture
 from models.core.picture.depth import shallow
@@ -48,6 +48,8 @@ def decode_picture(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels(f"accepted are at most {max_pixels} pixels") from error
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture(f"damaged, or of an unknown kind of {container.format}") from error
     except Exception as error:  # decoders raise anything for files that are not what they claim
         reason = str(error) if str(error) else type(error).__name__
         raise UnreadablePicture(f"damaged: {reason}") from error
