@@ -21,6 +21,7 @@ from models.core.bundle import bundle
 from service.app import create_app
 from service.logs import configure
 from service.settings import Settings
+from training.data.folder import Found
 from training.ood.bulk import screen_files
 from training.ood.scorer import Scorer
 
@@ -79,5 +80,5 @@ def _screened(num: int, seed: int, model: str) -> Counter[str]:
         for name, data in mutants(num, seed):
             files.append(folder / name)
             files[-1].write_bytes(data)
-        verdicts = screen_files(scorer, folder, files, 0.05, _BATCH)
+        verdicts = screen_files(scorer, folder, list(map(Found, files)), 0.05, _BATCH)
     return Counter("error said" if verdict.error else "scored" for verdict in verdicts)
