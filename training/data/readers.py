@@ -56,6 +56,7 @@ class Raw:
     group: np.ndarray | None = None  # int (N,): rows of one group stay in one split
     feature_names: tuple[str, ...] = ()  # of a table
     is_validation: np.ndarray | None = None  # bool (N,): as is_test, apart from it
+    copies: np.ndarray | None = None  # int (N,): the row that each is a copy of, or its own
 
 
 def read_idx(path: Path) -> np.ndarray:

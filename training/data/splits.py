@@ -12,6 +12,8 @@ from rich.progress import track
 from torch import Tensor
 
 from models.core.bundle.preprocess import Preprocessing
+from training.data.copies import with_copies
+from training.data.cut import SPLITS, split_rows
 from training.data.fingerprint import Fingerprint, of_pictures
 from training.data.folder import picture_of
 from training.data.layout import raw_folder
@@ -29,8 +31,6 @@ __all__ = [
     "split_rows",
 ]
 
-SPLITS = ("train", "validation", "calibration", "test")
-_SPLIT_SEED = 20240229
 _LONG = 5000  # images: above this a progress bar is shown
 
 
@@ -111,44 +111,6 @@ def load_test(
     return Split(_convert(raw, rows, preprocessing, f"{source}: test"), raw.y[rows])
 
 
-def split_rows(raw: Raw, name: str) -> dict[str, np.ndarray]:
-    """Row numbers of each split, int64, in a fixed random order. Raises DataError if one is empty.
-
-    With an official test part: a twelfth of the rest is validation, if that is not official too, a
-    twelfth calibration. Without: 15 % test, 7.5 % validation, 7.5 % calibration. Whole groups where
-    there are any; a split then has at most its share.
-    """
-    num_rows = len(raw.y)
-    parts = {"test": raw.is_test, "validation": raw.is_validation}
-    official = {part: rows for part, rows in parts.items() if rows is not None}
-    pool = np.flatnonzero(~np.any([np.zeros(num_rows, bool), *official.values()], axis=0))
-    num_pool = len(pool)
-    if raw.is_test is None:
-        sizes = [num_pool * 15 // 100, num_pool * 75 // 1000, num_pool * 75 // 1000]
-        names = ["test", "validation", "calibration", "train"]
-    else:
-        names = [part for part in ("validation", "calibration", "train") if part not in official]
-        sizes = [num_pool // 12] * (len(names) - 1)
-    # RandomState, since its numbers are frozen: a Generator's may change with NumPy.
-    random = np.random.RandomState(_SPLIT_SEED)
-    group = np.arange(num_rows) if raw.group is None else raw.group
-    order = random.permutation(np.unique(group[pool]))
-    place = {int(value): position for position, value in enumerate(order)}
-    by_group = pool[np.argsort([place[int(value)] for value in group[pool]], kind="stable")]
-    ends = np.cumsum(np.bincount([place[int(value)] for value in group[pool]]))
-    cuts = [0, *(int(ends[ends <= size].max(initial=0)) for size in np.cumsum(sizes)), num_pool]
-    rows = {
-        part: random.permutation(by_group[start:stop])
-        for part, start, stop in zip(names, cuts[:-1], cuts[1:], strict=True)
-    }
-    for part, is_part in official.items():
-        rows[part] = random.permutation(np.flatnonzero(is_part))
-    empty = [part for part in SPLITS if len(rows[part]) == 0]
-    if empty:
-        raise DataError(f"{name} has only {num_rows} images: none are left for {empty[0]}")
-    return {part: rows[part] for part in SPLITS}
-
-
 def _read(source: str) -> tuple[Raw, str, str]:
     named = SOURCES.get(source)
     if named is not None:
@@ -156,7 +118,7 @@ def _read(source: str) -> tuple[Raw, str, str]:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise DataError(f"{source} is neither a folder nor one of {', '.join(SOURCES)}")
-    return raw_folder(folder), f"images of the folder {folder.name}", ""
+    return with_copies(raw_folder(folder)), f"images of the folder {folder.name}", ""
 
 
 def _fingerprint(source: str, raw: Raw, rows: Mapping[str, np.ndarray]) -> Fingerprint:
@@ -167,6 +129,21 @@ def _fingerprint(source: str, raw: Raw, rows: Mapping[str, np.ndarray]) -> Finge
 
 
 def _rule(raw: Raw, group: str) -> str:
+    return _cut(raw, group) + _copies(raw)
+
+
+def _copies(raw: Raw) -> str:
+    """How many images are copies; empty of sets that are not looked through."""
+    if raw.copies is None:
+        return ""
+    num = len(raw.copies) - len(np.unique(raw.copies))
+    return (
+        f"; {num:,} of {len(raw.copies):,} images are copies of others, exact or near (by a "
+        "perceptual hash): they stand in one split and count once outside train"
+    )
+
+
+def _cut(raw: Raw, group: str) -> str:
     if raw.is_test is None:
         return "a fixed permutation: 70 % train, 7.5 % validation, 7.5 % calibration, 15 % test"
     whole = f", by whole {group}s" if group else ""

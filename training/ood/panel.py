@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.preprocess import Preprocessing
 from models.core.picture.opened import open_picture
+from training.data.copies import with_copies
 from training.data.folder import pictures_below, pictures_of
 from training.data.layout import raw_folder
 from training.data.readers import DataError, Raw
@@ -198,7 +199,7 @@ def _size(form: Preprocessing) -> str:
 def _read(source: str) -> Raw:
     named = SOURCES.get(source)
     if named is None:
-        return raw_folder(Path(source).expanduser())
+        return with_copies(raw_folder(Path(source).expanduser()))
     raw = named.read(tuple(fetch(file) for file in named.files))
     if isinstance(raw.images, np.ndarray) and raw.images.ndim < 3:
         raise DataError(f"{source} is a set of vectors: screens are tried on sets of images")

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.core.bundle.bundle import Bundle
 from models.core.bundle.onnx import served
+from training.data.copies import copies_of
 from training.data.folder import pictures_below, pictures_of
 from training.data.readers import DataError
 from training.data.splits import Split
@@ -51,16 +52,18 @@ def recalibrate(
     form, num = bundle.preprocessing, num_needed(alpha)
     if form is None or not bundle.calibrations:
         raise ValueError(f"{bundle.name} has no calibrated score of images")
-    files = pictures_below(folder)
-    if len(files) < num:
+    pictures = pictures_below(folder)
+    if len(pictures) < num:
         raise DataError(
-            f"{folder} holds {len(files):,} pictures: alpha {alpha:g} needs at least {num:,}, half "
-            "to fit the scores and half to calibrate them"
+            f"{folder} holds {len(pictures):,} pictures: alpha {alpha:g} needs at least {num:,}, "
+            "half to fit the scores and half to calibrate them"
         )
+    advance("looking for copies among", len(pictures))
+    files = _distinct(pictures, folder, num)
+    num_copies = len(pictures) - len(files)
     order = np.random.RandomState(seed).permutation(len(files))
     advance("reading", len(files))
     x = pictures_of([files[i] for i in order], form)
-    _distinct(x, folder, num)
     first, second = x[: len(x) // 2], x[len(x) // 2 :]
     advance("scoring", len(x))
     if bundle.kind == "screen":
@@ -79,20 +82,26 @@ def recalibrate(
             **bundle.provenance,
             "recalibrated_from": f"{bundle.name}@{bundle.version}",
             "recalibrated_on": f"{title}: {len(first):,} images fit the scores, {len(second):,} "
-            f"others calibrate them, halves drawn with seed {seed}",
+            f"others calibrate them, halves drawn with seed {seed}; {num_copies:,} copies, exact "
+            "or near, were left out",
             "recalibrated_date": datetime.now(UTC).date().isoformat(),
         },
     )
 
 
-def _distinct(x: np.ndarray, folder: Path, num: int) -> None:
-    """Copies of one image in both halves would promise what no other image keeps."""
-    distinct = len({image.tobytes() for image in x})
-    if distinct < num:
+def _distinct(pictures: Sequence[Path], folder: Path, num: int) -> list[Path]:
+    """The pictures without copies, which would promise what no other image keeps.
+
+    Raises DataError for fewer than `num`.
+    """
+    first = copies_of(pictures)
+    distinct = [path for i, path in enumerate(pictures) if first[i] == i]
+    if len(distinct) < num:
         raise DataError(
-            f"{folder} holds {distinct:,} different pictures among {len(x):,}: at least {num:,} "
-            "must differ"
+            f"{folder} holds {len(distinct):,} different pictures among {len(pictures):,}: at "
+            f"least {num:,} must differ"
         )
+    return distinct
 
 
 def _unlabelled(x: np.ndarray) -> Split:
