@@ -30,15 +30,15 @@ class LoadedModel:
     backends: Mapping[str, Backend]
     """By graph name."""
     row_ms: Mapping[str, float]
-    """What a row adds to a step, by operation, in ms."""
+    """What a row whose step is of work 1 adds to a step, by operation, in ms."""
 
     def lane(self, operation: str) -> LaneKey:
         """Where the engine runs an operation of this model."""
         return LaneKey(f"{self.bundle.name}@{self.bundle.version}", operation)
 
-    def max_rows(self, operation: str, max_rows: int, max_step_ms: float) -> int:
-        """How many rows a step of this operation may take, by the measured cost of a row."""
-        return max(1, min(max_rows, int(max_step_ms / self.row_ms[operation])))
+    def max_work(self, operation: str, max_step_ms: float) -> float:
+        """How much work a step of this operation may take, by the measured cost of a row."""
+        return max_step_ms / self.row_ms[operation]
 
     def describe(self) -> ModelDescription:
         """All that can be known of the model without it."""
@@ -109,7 +109,8 @@ def shelve(bundle: Bundle, backend: str = "torch", num_threads: int = 1) -> Load
             for params in operation.examples:
                 inputs = _example(model, operation, params)
                 run(operation, inputs, params)
-                costs[name] = max(costs.get(name, 0.0), row_ms(operation, inputs, params))
+                cost = row_ms(operation, inputs, params) / operation.step_work(params)
+                costs[name] = max(costs.get(name, 0.0), cost)
     return LoadedModel(bundle, model, operations, backends, costs)
 
 

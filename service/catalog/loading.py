@@ -29,8 +29,8 @@ def load_catalog(message: Load, worker: Worker) -> Catalog:
         raise NothingToServe(f"no bundle could be loaded: {'; '.join(failed.values())}")
     for model in models.values():
         for name, operation in model.operations.items():
-            max_rows = model.max_rows(name, message.max_rows, message.max_step_ms)
-            worker.open(model.lane(name), operation, max_rows)
+            max_work = model.max_work(name, message.max_step_ms)
+            worker.open(model.lane(name), operation, message.max_rows, max_work)
     descriptions = {name: model.describe() for name, model in models.items()}
     wish = message.default_model
     default = wish if wish in models else next(iter(models))

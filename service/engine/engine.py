@@ -3,6 +3,7 @@
 No thread and no clock: the worker turns the crank, and tests do.
 """
 
+import math
 from collections import deque
 from typing import Any
 
@@ -19,11 +20,17 @@ class Lane:
     """The requests of one operation: some wait, the others run together as one batch."""
 
     def __init__(
-        self, key: LaneKey, operation: Operation[Any], max_rows: int, observer: Observer
+        self,
+        key: LaneKey,
+        operation: Operation[Any],
+        max_rows: int,
+        observer: Observer,
+        max_work: float = math.inf,
     ) -> None:
         self.key = key
         self.operation = operation
         self.max_rows = max_rows
+        self.max_work = max_work
         self.observer = observer
         self.waiting: deque[deque[Ticket]] = deque()
         self.running: list[Ticket] = []
@@ -31,9 +38,8 @@ class Lane:
 
     def admit(self) -> None:
         """Move waiting tickets into the batch while they fit; requests take turns, oldest first."""
-        room = self.max_rows - sum(ticket.num_rows for ticket in self.running)
         parts = [self.rows] if self.running else []
-        while (ticket := self._next(room)) is not None:
+        while (ticket := self._next()) is not None:
             try:
                 part = self.operation.init(ticket.inputs, ticket.params)
                 _check_columns(part, parts[0] if parts else part, ticket.num_rows)
@@ -43,16 +49,28 @@ class Lane:
             parts.append(part)
             self.running.append(ticket)
             self.observer.admitted(ticket)
-            room -= ticket.num_rows
         if parts:
             self.rows = concat(parts) if len(parts) > 1 else parts[0]
 
-    def _next(self, room: int) -> Ticket | None:
+    def rows_of(self, params: Any) -> int:
+        """How many rows with these params may share a step; one at least."""
+        by_work = self.max_work / self.operation.step_work(params)
+        return max(1, int(min(self.max_rows, by_work)))
+
+    def _fits(self, ticket: Ticket) -> bool:
+        """Whether it may join the batch; alone it always may."""
+        if not self.running:
+            return True
+        num_rows = ticket.num_rows + sum(other.num_rows for other in self.running)
+        work = ticket.work + sum(other.work for other in self.running)
+        return num_rows <= self.max_rows and work <= self.max_work
+
+    def _next(self) -> Ticket | None:
         """The next ticket that wants in and fits; the rest of its request goes to the back."""
         while self.waiting:
             request = self.waiting[0]
             gone = request[0].result.cancelled()
-            if not gone and request[0].num_rows > room:
+            if not gone and not self._fits(request[0]):
                 return None
             self.waiting.popleft()
             ticket = request.popleft()
@@ -160,18 +178,21 @@ class Engine:
         self._observer = observer or Observer()
         self._turns: deque[Lane] = deque()
 
-    def open(self, key: LaneKey, operation: Operation[Any], max_rows: int) -> None:
-        """Add a lane whose steps take at most so many rows."""
-        self.lanes[key] = Lane(key, operation, max_rows, self._observer)
+    def open(
+        self, key: LaneKey, operation: Operation[Any], max_rows: int, max_work: float = math.inf
+    ) -> None:
+        """Add a lane whose steps take at most so many rows, and so much work unless of one row."""
+        self.lanes[key] = Lane(key, operation, max_rows, self._observer, max_work)
         self._turns.append(self.lanes[key])
 
     def tickets(self, message: Submit) -> list[Ticket]:
         """A request as tickets that fit into a step: rows are independent. Any thread."""
         lane, inputs, params = message.lane, message.inputs, message.params
-        size, max_rows = num_rows(inputs), self.lanes[lane].max_rows
+        size, max_rows = num_rows(inputs), self.lanes[lane].rows_of(params)
         sizes = [min(max_rows, size - i) for i in range(0, size, max_rows)]
         parts = split(inputs, sizes) if len(sizes) > 1 else [inputs]
-        num_steps = self.lanes[lane].operation.num_steps(params)
+        operation = self.lanes[lane].operation
+        num_steps, row_work = operation.num_steps(params), operation.step_work(params)
         assert size > 0
         assert num_steps > 0
         return [
@@ -181,6 +202,7 @@ class Engine:
                 params,
                 rows,
                 num_steps,
+                row_work * rows,
                 request=message.request,
                 first_row=i * max_rows,
                 previews=message.previews,

@@ -32,6 +32,8 @@ class Ticket:
     params: Any
     num_rows: int
     steps_left: int
+    work: float = 0.0
+    """Of one step of all rows, in the unit of `Operation.step_work`."""
     result: Future[Rows] = field(default_factory=Future)
     admitted_s: float = math.nan
     """When the rows joined the batch; written by the observer, whose clock it is."""

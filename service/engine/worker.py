@@ -1,5 +1,6 @@
 """The worker: the thread that owns the device, with a door that refuses what it cannot take."""
 
+import math
 import queue
 import threading
 import time
@@ -94,9 +95,11 @@ class Worker(Observer):
                 self._thread.join()
         return messages.Accepted()
 
-    def open(self, lane: LaneKey, operation: Operation[Any], max_rows: int) -> None:
+    def open(
+        self, lane: LaneKey, operation: Operation[Any], max_rows: int, max_work: float = math.inf
+    ) -> None:
         """Add a lane; on the worker's thread."""
-        self._engine.open(lane, operation, max_rows)
+        self._engine.open(lane, operation, max_rows, max_work)
 
     def _load(self, message: messages.Load) -> None:
         assert self._loader is not None

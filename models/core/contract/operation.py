@@ -71,6 +71,10 @@ class Operation(ABC, Generic[P]):
         """What the number is in the column log_prob, or in energy = -log_prob; None without one."""
         return None
 
+    def step_work(self, params: P) -> float:
+        """The work of a row's step beside that of other params: 1 unless params change it."""
+        return 1.0
+
     def own_inputs(self, num: int, seed: int = 0) -> Rows:
         """Columns that only this operation takes, made up: for warm-up and the contract tests.
 

@@ -104,6 +104,9 @@ class DiffusionLogLikelihood(Operation[DiffusionLogLikelihoodParams]):
             accepted = f"0, and {min(2, length)} to {length}"
             raise ValueError(f"num_terms {params.num_terms}: accepted are {accepted}")
 
+    def step_work(self, params: DiffusionLogLikelihoodParams) -> float:
+        return 1 + params.num_probes if params.estimator == "ode" else 1
+
     def num_steps(self, params: DiffusionLogLikelihoodParams) -> int:
         return params.num_samples * self._pass_length(params)
 

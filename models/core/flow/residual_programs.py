@@ -86,6 +86,11 @@ class ResidualLogLikelihood(Operation[ResidualLogLikelihoodParams]):
             asked = f"log_det exact of {self.model.num_dims} dimensions"
             raise ValueError(f"{asked}: accepted is truncated, or at most {EXACT_DIMS} dimensions")
 
+    def step_work(self, params: ResidualLogLikelihoodParams) -> float:
+        if params.log_det == "exact":  # a row of the Jacobian for each dimension
+            return self.model.num_dims
+        return params.num_terms * params.num_probes
+
     def num_steps(self, params: ResidualLogLikelihoodParams) -> int:
         return params.num_samples * len(self.blocks)
 

@@ -175,9 +175,7 @@ def test_costly_rows_make_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     served = shelve(make_bundle("jem", "jem", tiny_model("jem")))
     # 40 ms between any two looks at the clock: 5 for each of the 8 rows, with graphs or without.
     assert served.row_ms == pytest.approx(dict.fromkeys(served.operations, 5.0))
-    assert served.max_rows("sample", 64, 51) == 10
-    assert served.max_rows("sample", 4, 51) == 4
-    assert served.max_rows("sample", 64, 1) == 1
+    assert served.max_work("sample", 51) == pytest.approx(10.2)
 
 
 def test_a_step_is_timed_with_rows_that_it_takes() -> None:
