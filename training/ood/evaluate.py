@@ -54,6 +54,7 @@ def evaluate(
     advance(f"{source}: test split")
     scored, trivial = scorer(own.x), baselines.scores(own.x)
     shown = {data.name: Shown(scored.default, own.x[:_SHOWN])}
+    known = _as_said(own.y, data.class_names, bundle.class_names)
     rows, unavailable, decisions = [], {}, {}
     for one in sets:
         advance(one.name)
@@ -66,7 +67,7 @@ def evaluate(
         caught = None
         if one.part != "benign":
             caught = _caught(scored, strange, trivial, baselines.scores(x), scorer.name)
-            if (mixed := _mixed(scored, own.y, strange)) is not None:
+            if known is not None and (mixed := _mixed(scored, known, strange)) is not None:
                 decisions[one.name] = decide(mixed, ALPHAS[0])
         rows.append(
             Row(one.name, one.part, one.about, len(x), _rates(strange.p_value, alphas), caught)
@@ -74,6 +75,15 @@ def evaluate(
         shown[one.name] = Shown(strange.default, x[:_SHOWN])
     evaluation = _evaluation(scorer, data, own, scored, rows, unavailable, alphas, command)
     return replace(evaluation, decisions=decisions), shown
+
+
+def _as_said(y: np.ndarray, names: Sequence[str], said_names: Sequence[str]) -> np.ndarray | None:
+    """Labels as indices of the classes that a bundle says; -1 for what it cannot say.
+
+    None where it can say no class of this data set. Shapes: int (N,) -> int (N,).
+    """
+    index = np.array([said_names.index(name) if name in said_names else -1 for name in names])
+    return index[y] if (index >= 0).any() else None
 
 
 def _asked(sets: Sequence[ImageSet], folders: Mapping[str, Path]) -> dict[str, np.ndarray]:
@@ -145,6 +155,9 @@ def _evaluation(
         processor_p50_ms_at_batch_1=busy,
         rows=tuple(rows),
         unavailable=unavailable,
+        num_dataset=0 if data.is_named else data.num_images,
+        classes_unknown=bool(bundle.class_names)
+        and not set(bundle.class_names) & set(data.class_names),
     )
 
 

@@ -115,6 +115,10 @@ class Evaluation:
     """By set, at the first alpha: as many own images as others. Empty without a classifier."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Sets that could not be had, and why."""
+    num_dataset: int = 0
+    """Images of the whole data set, where it is a folder: its test split is a part of them."""
+    classes_unknown: bool = False
+    """Whether the bundle says classes, and none of those of the data set."""
     other_seeds: tuple[SeedResult, ...] = ()
     """Figures of the screen when its parts are trained with these."""
 

@@ -60,6 +60,8 @@ class OwnData:
         self._raw = _read(source)
         self._rows = split_rows(self._raw, source)
         self.class_names = self._raw.class_names
+        self.num_images = len(self._raw.y)
+        self.is_named = source in SOURCES
 
     def split(self, name: str, limit: int) -> Split:
         """The first `limit` of a split; 0: all."""

@@ -20,7 +20,8 @@ def guarantee(evaluation: Evaluation, alpha: float = ALPHAS[0]) -> str:
     seen, bound = evaluation.false_alarms[str(alpha)], evaluation.rate_bounds[str(alpha)]
     held_out = evaluation.calibration_source.endswith(f" held-out images of {evaluation.dataset}")
     apart = ", disjoint from calibration" if held_out else ""
-    above = ""
+    above, num = "", evaluation.num_dataset
+    whole = f" of its {num:,}; --data uses no others for figures" if num else ""
     if seen.low > bound:
         above = (
             "That is more than this calibration set allows: the sources are not quite the same. "
@@ -33,7 +34,8 @@ def guarantee(evaluation: Evaluation, alpha: float = ALPHAS[0]) -> str:
         f"alpha = {alpha} with probability at most {alpha} on average over "
         "calibration draws; for this calibration set the rate is below "
         f"{bound:.4f} with 95 % confidence. On the test split of {evaluation.dataset} "
-        f"({seen.num:,} images{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). {above}"
+        f"({seen.num:,} images{whole}{apart}) {seen.rate:.4f} were flagged ({_interval(seen)}). "
+        f"{above}"
         "This holds only while inputs come from that source. It does not bound the share of "
         "out-of-distribution images that are missed; the table has measured shares."
     )
@@ -173,6 +175,9 @@ def _range(values: Sequence[float]) -> str:
 
 def _decisions(evaluation: Evaluation) -> list[Section]:
     """What the screen is worth to the classifier; nothing where no class is said."""
+    if evaluation.classes_unknown:
+        words = f"Left out: the classes of {evaluation.dataset} have none of the bundle's names."
+        return [("Sure and wrong", [words], (), [])]
     if not evaluation.decisions:
         return []
     about = (
