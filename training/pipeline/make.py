@@ -1,5 +1,6 @@
 """From a recipe to a bundle: train, round, calibrate, evaluate, export, write."""
 
+import logging
 import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from models.core.bundle.bundle import Bundle, half_rounded, halved, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import build
 from models.core.contract.model import GenerativeModel
-from training.data.splits import Dataset, load, load_test
+from training.data.sources import SOURCES
+from training.data.splits import DataError, Dataset, Split, load, load_test
 from training.export import export
 from training.fit.recipe import Recipe, params_of
 from training.fit.trainer import RunState, fit
@@ -26,6 +28,7 @@ from training.pipeline.data_checks import check_data
 from training.report import pictures
 from training.report.card import model_card
 
+_LOG = logging.getLogger(__name__)
 _OTHERS = 2000  # images of another set: AUROC to about 0.01
 _SEEN_BY_CLASSIFIER = 20  # samples of each class
 
@@ -35,12 +38,9 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     form = recipe.form
     data = load(recipe.dataset, invert=recipe.invert, **form)
     check_data(recipe, data)
+    others, left_out = _others(recipe)
     folder = runs / name
     model, state = trained(recipe, data, folder)
-    others = {
-        other: load_test(other, invert=invert, limit=_OTHERS, **form)
-        for other, invert in recipe.ood_sets.items()
-    }
     panel = test_split.Panel(data.splits["test"], others)
     metrics = _metrics(model, data, state, folder, recipe)
     calibrations = calibrate(
@@ -76,6 +76,7 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
         tuple(files),
         recipe.objective.sees_data,
         recipe.objective.note(recipe.objective_settings),
+        left_out,
     )
     extras = {
         **files,
@@ -88,6 +89,23 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     if (log := pictures.curves(folder / "log" / "metrics.csv")) is not None:
         extras["report/training.png"] = log
     return save(bundle, out / name, extras)
+
+
+def _others(recipe: Recipe) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Other sets of the report, and the names of those that cannot be had, before any training.
+
+    Raises DataError for what is neither a named set nor a folder: it is misspelt.
+    """
+    others, left_out = {}, []
+    for name, invert in recipe.ood_sets.items():
+        try:
+            others[name] = load_test(name, invert=invert, limit=_OTHERS, **recipe.form)
+        except DataError as error:
+            if name not in SOURCES:
+                raise
+            left_out.append(name)
+            _LOG.warning("the report goes without %s: %s", name, error)
+    return others, tuple(left_out)
 
 
 def trained(recipe: Recipe, data: Dataset, folder: Path) -> tuple[GenerativeModel, RunState]:

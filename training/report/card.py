@@ -17,10 +17,12 @@ def model_card(
     pictures: Collection[str],
     fitted_to_data: bool = True,
     note: str = "",
+    left_out: Collection[str] = (),
 ) -> str:
     """Markdown for a person; every figure comes from the bundle's metrics.
 
-    `pictures` are the paths of those beside the card, from the bundle's folder.
+    `pictures` are the paths of those beside the card, from the bundle's folder; `left_out` are the
+    data sets that could not be had when it was measured.
     """
     default = next(iter(bundle.calibrations), None)
     thing = "an image" if bundle.preprocessing else "a row"
@@ -59,6 +61,11 @@ def model_card(
         *_likelihood_notes(bundle, model),
         *_divergence_notes(bundle),
         *_fid_notes(bundle),
+        *(
+            [f"Left out, since they could not be had: {', '.join(left_out)}.", ""]
+            if left_out
+            else []
+        ),
         "`auroc_S_vs_X`: chance that an image of X scores stranger than a test image (0.5 is "
         "guessing, below it the score ranks them the wrong way round). `file_size` and "
         "`brightness` need no model (small files and bright images count as strange; near 0 the "

@@ -18,6 +18,8 @@ from tests.support.models.tiny import events
 from tests.support.training.tiny import LIGHTNING, small_recipe
 from training.cli.train import train
 from training.data import splits
+from training.data.readers import DataError
+from training.data.sources import File
 from training.fit.recipe import Recipe, Report
 from training.measure.calibrate import columns, scores
 from training.pipeline.make import make
@@ -172,6 +174,27 @@ def test_made_again_from_the_same_run_it_is_the_same(made: Path, tmp_path: Path)
     for name, weight in first.weights.items():
         assert torch.equal(again.weights[name], weight), name
     assert again.metrics.items() <= first.metrics.items()
+
+
+def test_a_set_that_only_the_report_needs_is_left_out_by_name(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the finished run, so that only what comes after training is done again."""
+
+    def absent(file: File) -> Path:
+        raise DataError(f"{file.path} is missing")
+
+    monkeypatch.setattr(splits, "fetch", absent)
+    recipe = replace(digits(family_of(made)), ood_sets={"mnist": False, "digits": True})
+    folder = make("small", recipe, made.parent / "runs", tmp_path, "again")
+    assert "Left out, since they could not be had: mnist." in (folder / "README.md").read_text()
+    metrics = load(folder).metrics
+    assert "auroc_energy_vs_digits" in metrics
+    assert "auroc_energy_vs_mnist" not in metrics
+    misspelt = replace(recipe, ood_sets={"mnits": False})
+    with pytest.raises(DataError, match="mnits is neither"):
+        make("other", misspelt, tmp_path / "runs", tmp_path, "")
+    assert not (tmp_path / "runs").exists(), "before any training"
 
 
 @pytest.mark.parametrize(
