@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from models.core.bundle.bundle import check_name
+from models.core.bundle.checks import check_name
 
 
 def check_bundle(out: Path, name: str) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from models.core.bundle.checks import check_description
 from models.core.bundle.preprocess import Preprocessing
 from models.core.calibration.conformal import Calibration, Reference
 from models.core.contract.families import build, tupled
@@ -24,7 +25,6 @@ from models.core.contract.model import Servable
 
 FORMAT = 1
 _LARGE = 256  # numbers; halving fewer saves nothing
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DESCRIPTION, _WEIGHTS, _CALIBRATION = (
     "bundle.json",
     "weights.safetensors",
@@ -81,15 +81,8 @@ def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def check_name(name: str) -> None:
-    """Raises ValueError for a name that no bundle may have."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"bundle name {name!r}: accepted are letters, digits, . _ -")
-
-
 def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) -> Path:
     """Write the folder whole or not at all; `extras` are files for people, by relative path."""
-    check_name(bundle.name)
     calibration = {
         key: column.contiguous()
         for name, c in bundle.calibrations.items()
@@ -120,6 +113,7 @@ def save(bundle: Bundle, path: Path, extras: Mapping[str, bytes] | None = None) 
         "provenance": bundle.provenance,
         "files_sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
+    check_description(description)
     text = json.dumps(description, indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -152,6 +146,7 @@ def load(url: str | Path) -> Bundle:
         text = json.loads(raw)
         if text["format"] != FORMAT:
             raise BundleError(f"{url}: format {text['format']}, accepted is {FORMAT}")
+        _check(url, text)
         files = {name: _checked(url, name, digest) for name, digest in text["files_sha256"].items()}
         weights = load_tensors(files[_WEIGHTS])
         scores = load_tensors(files[_CALIBRATION]) if _CALIBRATION in files else {}
@@ -176,6 +171,13 @@ def load(url: str | Path) -> Bundle:
         raise BundleError(f"{url}: not safetensors: {error}") from error
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BundleError(f"{url}/{_DESCRIPTION}: {type(error).__name__} {error}") from error
+
+
+def _check(url: str, text: dict[str, Any]) -> None:
+    try:
+        check_description(text)
+    except ValueError as error:
+        raise BundleError(f"{url}/{_DESCRIPTION}: {error}") from error
 
 
 def _columns(name: str, calibration: Calibration) -> dict[str, Tensor]:
