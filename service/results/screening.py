@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from models.core.calibration.conformal import benjamini_hochberg
+from models.core.calibration.conformal import benjamini_hochberg, smallest_alpha
 from models.core.calibration.group import group_test
 from models.core.calibration.mondrian import by_category
 from models.core.calibration.rule import Rule, Verdicts
@@ -182,12 +182,11 @@ class Screened:
         num, noun, alpha = len(self.scores), self.screener.noun, self.screener.rule.alpha
         calibration = self.screener.rule.calibration
         group = group_test(calibration, self.scores, self.rows.get("z"))
-        smallest = 1 / (group.num_groups + 1)
         note = None
-        if alpha < smallest:
+        if alpha < 1 / (group.num_groups + 1):
             note = (
                 f"{calibration.num} calibration {noun} make {group.num_groups} groups of {num}: "
-                f"they allow {smallest:.2g} <= alpha < 1"
+                f"they allow {smallest_alpha(group.num_groups)} <= alpha < 1"
             )
         return {
             "statistic": number(group.statistic),

@@ -25,7 +25,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of the draw of the two halves.")] = 0,
 ) -> None:
     """Make a new bundle whose p-values are about your own images; the weights stay."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     try:
         loaded = load(bundle)
         title = new_name(loaded, folder, name)
@@ -45,7 +45,7 @@ def calibrate(
         text = card(calibrated, tuple(calibrated.calibrations))
         save(calibrated, path, {"README.md": text.encode()})
     except (DataError, BundleError, ValueError) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        console.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     console.print(f"Calibrated on {calibrated.calibration_source}", highlight=False)
     console.print(f"Bundle written to {path}", highlight=False)

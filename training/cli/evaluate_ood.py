@@ -33,7 +33,7 @@ def evaluate_ood(
     ] = [],  # noqa: B006, typer reads the default and does not share it
 ) -> None:
     """Measure what a bundle's scores flag and miss; write ood.md, ood.html and ood.json."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     target = out or bundle / "report"
     try:
         folders = _folders(folder)
@@ -58,7 +58,7 @@ def evaluate_ood(
                 advance=advance,
             )
     except (DataError, BundleError, ValueError) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        console.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     target.mkdir(parents=True, exist_ok=True)
     for name, content in files(evaluation, pictures(evaluation, shown)).items():
@@ -96,7 +96,7 @@ def _command(bundle: Path, limit: int, out: Path | None, data: str, folder: list
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description:28}"),
+        TextColumn("{task.description:28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("sets"),

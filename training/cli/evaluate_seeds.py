@@ -19,7 +19,7 @@ def evaluate_seeds(
     ],
 ) -> None:
     """Write into a bundle's report what evaluate-ood said of the same screen with other seeds."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     report = bundle / "report"
     try:
         evaluation = with_seeds(
@@ -30,7 +30,7 @@ def evaluate_seeds(
         for name, content in files(evaluation, shown).items():
             (report / name).write_bytes(content)
     except (DataError, OSError) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        console.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     console.print(
         f"{1 + len(evaluation.other_seeds)} trainings in {report / 'ood.md'}, ood.html and "

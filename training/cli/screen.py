@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.core.bundle.bundle import BundleError, load
@@ -30,7 +29,7 @@ def screen(
 
     Every file has a row. A run that was cut off goes on: its rows are in OUT.part until then.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     try:
         check_file(out)
         files = files_below(folder)
@@ -59,9 +58,7 @@ def screen(
         write_csv(verdicts, out)
         journal.end()
     except (DataError, BundleError, ValueError, OSError) as error:
-        console.print(
-            f"[red]{type(error).__name__}[/red]: {escape(shown(str(error)))}", highlight=False
-        )
+        console.print(f"{type(error).__name__}: {shown(str(error))}", style="red", highlight=False)
         raise typer.Exit(1) from error
     if known:
         console.print(

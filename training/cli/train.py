@@ -40,7 +40,7 @@ def train(
 ) -> None:
     """Train a model, or the parts of a screen, measure it on its untouched test split and write a
     bundle."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     command = f"python -m training {recipe_name}"
@@ -54,7 +54,7 @@ def train(
         else:
             path = make(title, recipe(recipe_name).changed(changes), runs, out, command)
     except (DataError, ValueError, Diverged) as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        console.print(f"{type(error).__name__}: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     console.print(f"Bundle written to {path}", highlight=False)
 

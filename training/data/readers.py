@@ -126,8 +126,6 @@ def raw_zip(paths: tuple[Path, ...]) -> Raw:
     return Raw(x, y.astype(np.int64), tuple(map(str, class_names)))
 
 
-
-
 def _gray(file: io.BytesIO) -> np.ndarray:
     with Image.open(file) as image:
         return np.asarray(image.convert("L"))

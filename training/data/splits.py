@@ -173,7 +173,7 @@ def _convert(raw: Raw, rows: np.ndarray, to: Preprocessing, title: str) -> np.nd
         if images.shape[1:] == (to.height, to.width, to.channels):
             return to.to_levels(np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2)))
     x = np.empty((len(rows), to.channels, to.height, to.width), np.uint8)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     hidden = len(rows) < _LONG or not console.is_terminal
     bar = track(rows, title, console=console, transient=True, disable=hidden)
     for i, row in enumerate(bar):

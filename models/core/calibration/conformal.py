@@ -5,6 +5,7 @@ One orientation for ever: a higher score is stranger, a lower p-value is strange
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 
 import torch
 from torch import Tensor
@@ -71,11 +72,10 @@ class Calibration:
         Raises ValueError if alpha lies outside (0, 1) or is below the smallest p-value that this
         many calibration points can give, 1 / (N + 1).
         """
-        smallest = 1 / (self.num + 1)
-        if not smallest <= alpha < 1:
+        if not 1 / (self.num + 1) <= alpha < 1:
             raise ValueError(
                 f"alpha {alpha} is out of reach: {self.num} calibration images allow "
-                f"{smallest:.2g} <= alpha < 1"
+                f"{smallest_alpha(self.num)} <= alpha < 1"
             )
         k = math.floor(alpha * (self.num + 1))
         # The product is rounded; p-values are quotients, so these decide.
@@ -93,6 +93,14 @@ class Calibration:
     def threshold(self, alpha: float) -> float:
         """The score above which p_value <= alpha, in the score's unit. Raises as `rank` does."""
         return self.cut(self.rank(alpha))
+
+
+def smallest_alpha(num: int) -> str:
+    """The smallest alpha that so many points allow, in two digits: rounded up, so that it works."""
+    exact = 1 / (num + 1)
+    nearest = float(f"{exact:.2g}")
+    above = float(Context(prec=2, rounding=ROUND_CEILING).create_decimal_from_float(exact))
+    return f"{nearest if nearest >= exact else above:g}"
 
 
 def benjamini_hochberg(p_values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.core.calibration.conformal import Calibration
+from models.core.calibration.conformal import Calibration, smallest_alpha
 from models.core.calibration.mondrian import by_category, p_value_by_category
 from models.core.calibration.pac import pac_rank, rate_bound
 
@@ -108,7 +108,7 @@ class Rule:
                 name = names[index] if 0 <= index < len(names) else str(index)
                 raise ClassTooSmall(
                     f"image {row} looks like class {name}, of which there are {num} calibration "
-                    f"images: they allow {1 / (num + 1):.2g} <= alpha < 1",
+                    f"images: they allow {smallest_alpha(num)} <= alpha < 1",
                     row,
                 )
             cuts.append(calibrations[index].threshold(self.alpha))

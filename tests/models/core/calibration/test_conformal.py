@@ -1,6 +1,7 @@
 """Conformal p-values, thresholds and the false discovery rate, by enumeration and by oracle."""
 
 import math
+import re
 from fractions import Fraction
 from itertools import permutations, product
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 from torch import Tensor
 
-from models.core.calibration.conformal import Calibration, benjamini_hochberg
+from models.core.calibration.conformal import Calibration, benjamini_hochberg, smallest_alpha
 from models.core.ood.register import SCORES
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
@@ -163,3 +164,16 @@ def test_scores_point_one_way_only() -> None:
     for score in SCORES.values():
         assert score.unit
         assert score.description.endswith(".")
+
+
+def test_the_alpha_that_a_refusal_names_is_accepted() -> None:
+    for num in (*range(1, 3000), 8000, 9_999, 10_000, 65_535, 10**6):
+        named = smallest_alpha(num)
+        assert float(named) >= 1 / (num + 1), num
+        assert float(named) <= 1.11 / (num + 1), num
+    for num in (1, 2, 135, 253, 8000):
+        calibration = Calibration.fit(torch.arange(float(num)))
+        with pytest.raises(ValueError, match="out of reach") as refused:
+            calibration.rank(1e-9)
+        (named,) = re.findall(r"allow (\S+) <= alpha", str(refused.value))
+        assert calibration.rank(float(named)) >= 1
