@@ -14,6 +14,7 @@ import uvicorn
 
 from service.app import create_app
 from service.environment import WrongSetting, ignored_names, read_settings, usage
+from service.listening import listen, urls
 from service.logs import configure
 from service.service import Service
 
@@ -55,7 +56,7 @@ class DrainingServer(uvicorn.Server):
 
     def _loaded(self, loading: asyncio.Future[None]) -> None:
         if not loading.cancelled() and loading.exception() is not None:
-            self.failed = True
+            self.failed = not self.service.engine.status().draining
             self.should_exit = True
 
 
@@ -70,11 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure(settings.log_level)
     for warning in ignored_names(os.environ):
         structlog.get_logger().warning("setting ignored", reason=warning)
+    try:
+        sockets = listen(settings.host, settings.port)
+    except (OSError, UnicodeError) as error:
+        place = f"LIKELY_HOST={settings.host!r} with LIKELY_PORT={settings.port}"
+        sys.stderr.write(f"{place} cannot be used: {error}\n")
+        return 2
+    for url in urls(sockets):
+        structlog.get_logger().info(f"running on {url}")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        timeout_keep_alive=settings.keep_alive_s,
         http="httptools",
         loop="auto",
         lifespan="on",
@@ -86,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     server = DrainingServer(config, app.state.service)
     try:
-        server.run()
+        server.run(sockets)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 1 if server.failed else 0

@@ -108,5 +108,6 @@ class Service:
 
     def _log_failure(self, loading: asyncio.Future[None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            if (error := loading.exception()) is not None:
+            error = loading.exception()
+            if error is not None and not self.engine.status().draining:
                 self.log.critical("nothing to serve", error=str(error))

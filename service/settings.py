@@ -18,7 +18,9 @@ class Settings(BaseSettings):
         env_prefix="LIKELY_", extra="ignore", frozen=True, allow_inf_nan=False
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 or :: (IPv4 too) in a container"
+    )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     bundles: Annotated[tuple[str, ...], NoDecode] = Field(
         ("bundles",),
@@ -60,6 +62,9 @@ class Settings(BaseSettings):
     timeout_s: float = Field(60.0, gt=0, le=_DAY_S, description="time for an answer, then 504")
     body_timeout_s: float = Field(
         30.0, gt=0, le=_DAY_S, description="time to send a request body, then 408"
+    )
+    keep_alive_s: int = Field(
+        60, ge=1, le=3600, description="time that a connection is kept open between requests"
     )
     drain_s: float = Field(
         30.0,

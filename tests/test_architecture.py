@@ -52,6 +52,7 @@ _SERVICE = {
     "logs": "",
     "settings": "",
     "environment": "settings",
+    "listening": "",
     "schema": "core.contract core.calibration",
     "engine": "core.contract errors",
     "media": "core.contract core.coding core.bundle core.picture errors",
@@ -64,7 +65,7 @@ _SERVICE = {
     " http service results catalog engine media metrics schema settings errors",
     "openapi": "http schema settings",
     "app": "routes openapi http service settings errors",
-    "__main__": "app service environment settings logs",
+    "__main__": "app service environment listening settings logs",
 }
 _TRAINING = {
     "data": "",

@@ -8,6 +8,7 @@ from service.catalog.loaded import LoadedModel, shelve
 from service.catalog.locations import bundles_at
 from service.engine.messages import Load, Skipped
 from service.engine.worker import Worker
+from service.errors import ShuttingDown
 
 
 class NothingToServe(RuntimeError):
@@ -17,14 +18,17 @@ class NothingToServe(RuntimeError):
 def load_catalog(message: Load, worker: Worker) -> Catalog:
     """Load all bundles and open a lane for each of their operations, on the worker's thread.
 
-    Raises NothingToServe.
+    Raises NothingToServe, or ShuttingDown if the worker was told to take no more work.
     """
     models, failed = fill(
         message.bundles,
         message.backend,
         message.num_threads,
         lambda url, error: worker.emit(Skipped(url, str(error))),
+        lambda: worker.draining,
     )
+    if worker.draining:
+        raise ShuttingDown("the service was stopped while it loaded its models")
     if not models:
         raise NothingToServe(f"no bundle could be loaded: {'; '.join(failed.values())}")
     for model in models.values():
@@ -42,16 +46,20 @@ def fill(
     backend: str,
     num_threads: int,
     report: Callable[[str, Exception], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, LoadedModel], dict[str, str]]:
     """Load every bundle that is found: the models by name, and why others failed by place.
 
-    A damaged one is reported and left out. Call it on the thread that will run the models.
+    A damaged one is reported and left out; once `stopped`, no more are loaded. Call it on the
+    thread that will run the models.
     """
     models: dict[str, LoadedModel] = {}
     failed: dict[str, str] = {}
     for url in urls:
         try:
             for location in bundles_at(url):
+                if stopped():
+                    return models, failed
                 try:
                     model = shelve(load(location), backend, num_threads)
                     if model.bundle.name in models:
