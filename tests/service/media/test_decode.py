@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import zipfile
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from models.core.bundle.preprocess import Preprocessing
+from models.core.picture.container import Container
 from service.errors import InvalidImage, PayloadTooLarge, ServiceError
 from service.media import encode
 from service.media.decode import Decoded, Decoder
@@ -200,3 +202,23 @@ def test_many_pictures_are_decoded_in_their_order_and_the_broken_one_is_named() 
     ] * 40
     with pytest.raises(InvalidImage, match="image 33"):
         asyncio.run(DECODER.decode([*images[:33], b"x", *images[34:]], GREY))
+
+
+class Watched(Preprocessing):
+    """Notes which thread a picture is decoded on."""
+
+    def read(self, container: Container, max_pixels: int = 0) -> tuple[np.ndarray, tuple[str, ...]]:
+        pixels, _ = super().read(container, max_pixels)
+        return pixels, (threading.current_thread().name,)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [[LARGE + bytes(2**16)], [file(Image.new("L", (300, 300)))], [png(), png()]],
+    ids=["bytes", "pixels", "two"],
+)
+def test_all_but_one_small_picture_are_decoded_beside_the_loop(images: list[bytes]) -> None:
+    for decoded in asyncio.run(DECODER.decode(images, Watched(8, 8))):
+        assert decoded.notes[0].startswith("decode")
+    (small,) = asyncio.run(DECODER.decode([png()], Watched(8, 8)))
+    assert small.notes == (threading.current_thread().name,)
