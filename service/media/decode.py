@@ -1,6 +1,7 @@
 """Pictures in: uploads become the model's pixels, within limits."""
 
 import asyncio
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,24 +48,32 @@ class Decoder:
             # The bytes of a small file may still be many pixels, or passes over them.
             if container.width * container.height <= _SMALL_PIXELS:
                 return [self._converted(container, 0, preprocessing)]
-        loop = asyncio.get_running_loop()
-        parts = [
-            loop.run_in_executor(
-                self._threads,
-                partial(self._part, images[start : start + _TOGETHER], start, preprocessing),
-            )
-            for start in range(0, len(images), _TOGETHER)
+        loop, given_up = asyncio.get_running_loop(), threading.Event()
+        starts = range(0, len(images), _TOGETHER)
+        work = [
+            partial(self._part, images[at : at + _TOGETHER], at, preprocessing, given_up)
+            for at in starts
         ]
-        return [decoded for part in await asyncio.gather(*parts) for decoded in part]
+        parts = [loop.run_in_executor(self._threads, part) for part in work]
+        try:
+            return [decoded for part in await asyncio.gather(*parts) for decoded in part]
+        finally:
+            # One is refused or the client has gone: what is left is not worth its time.
+            given_up.set()
 
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _part(self, images: list[bytes], start: int, form: Preprocessing) -> list[Decoded]:
-        return [
-            self._converted(self._opened(data, i), i, form) for i, data in enumerate(images, start)
-        ]
+    def _part(
+        self, images: list[bytes], start: int, form: Preprocessing, given_up: threading.Event
+    ) -> list[Decoded]:
+        decoded = []
+        for i, data in enumerate(images, start):
+            if given_up.is_set():
+                break
+            decoded.append(self._converted(self._opened(data, i), i, form))
+        return decoded
 
     def _opened(self, data: bytes, index: int) -> Container:
         try:

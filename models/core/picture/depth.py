@@ -115,7 +115,7 @@ def _range(samples: Samples, notes: list[str]) -> tuple[float, float]:
         kind = "floating-point" if samples.kind == "float" else f"signed {samples.bits}-bit"
         raise UnreadablePicture(
             f"{kind} pixels have no stated range: accepted are unsigned ones of up to 32 bits, "
-            "or tags SMinSampleValue and SMaxSampleValue for black and white"
+            "tags SMinSampleValue and SMaxSampleValue for black and white, or an array as upload"
         )
     if not low < high:
         raise UnreadablePicture(f"sample values from {low:g} to {high:g}")

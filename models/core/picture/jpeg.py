@@ -1,5 +1,6 @@
 """JPEG: the segments that pixels are made of, and no more scans than an encoder has use for."""
 
+import math
 import re
 import struct
 
@@ -48,7 +49,8 @@ def jpeg(data: bytes) -> Container:
             kept.append(view[at:end])
             if marker in _FRAMES and body + 5 <= len(data):
                 height, width = struct.unpack_from(">HH", data, body + 1)
-                size = (width, height)
+                # A second frame is an error, but not before the first one is read.
+                size = max(size, (width, height), key=math.prod)
         elif marker == 0xE1 and orientation is None and data[body : body + 6] == b"Exif\0\0":
             orientation = orientation_of(data[body:end])
         elif marker == 0xE2 and data[body : body + 4] == b"MPF\0":

@@ -27,10 +27,12 @@ def png(data: bytes) -> Container:
             break
         if end > len(data):
             raise UnreadablePicture("damaged: image file is truncated")
+        if kind == b"IHDR" and header:
+            raise UnreadablePicture("damaged: two headers")
         if kind == b"IDAT" or (kind in _KEPT and not has_pixels):
             kept.append(view[at:end])
             has_pixels |= kind == b"IDAT"
-        if kind == b"IHDR" and not header:
+        if kind == b"IHDR":
             header = data[body : body + length]
         elif kind == b"tRNS" and not has_pixels:
             key = data[body : body + min(length, 6)]

@@ -222,3 +222,34 @@ def test_all_but_one_small_picture_are_decoded_beside_the_loop(images: list[byte
         assert decoded.notes[0].startswith("decode")
     (small,) = asyncio.run(DECODER.decode([png()], Watched(8, 8)))
     assert small.notes == (threading.current_thread().name,)
+
+
+class Paused(Preprocessing):
+    """Waits at its first picture until it is told to go on, and counts what it decodes."""
+
+    begun, go_on = threading.Event(), threading.Event()
+    num = 0
+
+    def read(self, container: Container, max_pixels: int = 0) -> tuple[np.ndarray, tuple[str, ...]]:
+        Paused.num += 1
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return super().read(container, max_pixels)
+
+
+def test_what_nobody_waits_for_any_more_is_not_decoded() -> None:
+    decoder = Decoder(2**24, 1)
+
+    async def give_up() -> None:
+        asked = asyncio.ensure_future(decoder.decode([png()] * 40, Paused(8, 8)))
+        assert await asyncio.to_thread(Paused.begun.wait, 30)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        Paused.go_on.set()
+        (after,) = await decoder.decode([LARGE + bytes(2**16)], GREY)
+        assert after.pixels.shape == (1, 8, 8)
+
+    asyncio.run(give_up())
+    assert Paused.num == 1
+    decoder.close()

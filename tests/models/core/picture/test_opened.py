@@ -173,6 +173,15 @@ def test_too_many_pixels_are_refused_by_the_header(data: bytes) -> None:
         open_picture(data, max_pixels=2**24)
 
 
+def test_a_second_header_hides_no_pixels() -> None:
+    head = struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0)
+    with pytest.raises(UnreadablePicture, match="two headers"):
+        open_picture(png_file(LEVELS, 8, chunk(b"IHDR", head)))
+    large, small = (segment(0xC0, struct.pack(">BHHB", 8, side, side, 1)) for side in (5000, 8))
+    opened = open_picture(b"\xff\xd8" + large + small + b"\xff\xda\0\2")
+    assert (opened.width, opened.height) == (5000, 5000)
+
+
 def test_a_format_that_is_not_asked_for_is_refused_by_name() -> None:
     data = b"P5 1 1 255\n\0"
     assert open_picture(data, ("PPM",)).format == "PPM"
