@@ -16,9 +16,10 @@ from models.core.bundle.onnx import OnnxFunction
 from models.core.contract.operation import run
 from service.app import create_app
 from service.settings import Settings
+from tests.support.shipped import shipped_paths
 
 ROOT = Path(__file__).parents[1]
-BUNDLES = sorted((ROOT / "bundles").iterdir())
+BUNDLES = shipped_paths()
 SAMPLE = ROOT / "tests" / "data" / "fashion-mnist_test_1000.npz"
 ALPHA = 0.05
 
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """The service with the shipped bundles, as `make serve` starts it."""
-    app = create_app(Settings(bundles=(str(ROOT / "bundles"),), log_level="error"))
+    app = create_app(Settings(bundles=tuple(map(str, BUNDLES)), log_level="error"))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -51,6 +52,7 @@ def npy(x: np.ndarray) -> bytes:
 
 
 def test_the_promised_bundles_ship() -> None:
+    assert all((path / "bundle.json").is_file() for path in BUNDLES)
     assert {"jem_fashion-mnist", "jem_fraktur-glyphs", "ebm_mnist"} <= {p.name for p in BUNDLES}
 
 

@@ -15,6 +15,7 @@ from models.core.bundle.bundle import load
 from service.app import create_app
 from service.media.stream import unpack
 from service.settings import Settings
+from tests.support.shipped import shipped_paths
 from training.data.splits import load_test
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def _compresses(path: Path) -> bool:
     return quick and "compress" in bundle.build().operations()
 
 
-PATHS = [path for path in sorted((ROOT / "bundles").iterdir()) if _compresses(path)]
+PATHS = [path for path in shipped_paths() if _compresses(path)]
 """Models whose codes take a second; those of the others are tested without HTTP."""
 
 

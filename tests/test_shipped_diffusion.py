@@ -15,6 +15,7 @@ from models.core.contract.noise import row_seeds
 from models.core.contract.operation import run
 from models.core.diffusion.density import DiffusionModel
 from models.core.diffusion.likelihood import DiffusionLogLikelihoodParams
+from tests.support.shipped import shipped_paths
 from training.measure.calibrate import columns_at
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +56,7 @@ def card(name: str, beginning: str) -> float:
 
 
 def test_all_of_them_are_tested() -> None:
-    found = {p.name for p in (ROOT / "bundles").iterdir() if p.name.startswith("ddpm_")}
-    assert found == set(SAMPLES)
+    assert {path.name for path in shipped_paths("ddpm_")} == set(SAMPLES)
 
 
 every_bundle = pytest.mark.parametrize("name", SAMPLES)

@@ -10,13 +10,14 @@ from torch import Tensor
 from models import idf
 from models.core.bundle.bundle import load
 from models.core.contract.operation import run
+from tests.support.shipped import shipped_paths
 from training.data.splits import load_test
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = {"mnist": "mnist_test_500.npz", "fashion-mnist": "fashion-mnist_test_1000.npz"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bundles").glob("idf_*")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", shipped_paths("idf_"), ids=lambda p: p.name)
 def test_every_test_image_comes_back(path: Path) -> None:
     bundle = load(path)
     model = bundle.build()

@@ -16,6 +16,7 @@ from models.core.contract.likelihood import Likelihood
 from models.core.contract.model import Servable
 from models.core.diffusion.density import DiffusionModel
 from models.core.ood.register import SCORES
+from tests.support.shipped import shipped_paths
 from training.data.splits import load_test
 from training.measure.calibrate import columns, scores
 
@@ -43,7 +44,7 @@ def _paths() -> list[Path]:
         has_none = model.likelihood in (None, Likelihood.UNNORMALISED)
         return not has_none and not isinstance(model, DiffusionModel)
 
-    return [path for path in sorted((ROOT / "bundles").iterdir()) if is_rated(path)]
+    return [path for path in shipped_paths() if is_rated(path)]
 
 
 @cache

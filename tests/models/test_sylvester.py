@@ -19,9 +19,10 @@ from models.core.transforms.autoregressive import Inverse
 from models.core.transforms.transform import Chain, Flatten
 from models.sylvester import Config, Model
 from tests.support.models.invertible import assert_invertible, draws, seeded, wild
+from tests.support.shipped import shipped_paths
 from training.export import export
 
-BUNDLES = sorted((Path(__file__).parents[2] / "bundles").glob("sylvester_*"))
+BUNDLES = shipped_paths("sylvester_")
 CONVOLUTIONS: dict[str, Any] = {
     "kind": "convolution_exponential",
     "event_shape": (1, 4, 4),

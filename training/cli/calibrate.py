@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from models.core.bundle.bundle import BundleError, load, save
-from training.cli.targets import check_bundle
+from training.cli.targets import OWN, check_bundle
 from training.data.readers import DataError
 from training.pipeline.recalibrate import card, new_name, recalibrate
 
@@ -17,9 +17,7 @@ def calibrate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="In-distribution images of your own.")
     ],
-    out: Annotated[Path, typer.Option(help="Where the new bundle's folder goes.")] = Path(
-        "bundles"
-    ),
+    out: Annotated[Path, typer.Option(help="Where the new bundle's folder goes.")] = OWN,
     name: Annotated[str, typer.Option(help="Its name, if not BUNDLE-FOLDER.")] = "",
     alpha: Annotated[float, typer.Option(help="Rate of false alarms that it must allow.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Of the draw of the two halves.")] = 0,

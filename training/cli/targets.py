@@ -5,6 +5,9 @@ from pathlib import Path
 
 from models.core.bundle.checks import check_name
 
+OWN = Path("own_bundles")
+"""Where bundles go that are not the project's, which ship in bundles/."""
+
 
 def check_bundle(out: Path, name: str) -> None:
     """Raises ValueError for a name that no bundle may have, and a place that cannot be written.

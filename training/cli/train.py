@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.cli.targets import check_bundle
+from training.cli.targets import OWN, check_bundle
 from training.data.splits import DataError
 from training.fit.recipe import recipe, recipes
 from training.fit.trainer import Diverged
@@ -21,9 +21,18 @@ from training.pipeline.screen_recipe import ScreenRecipe, screen_recipe, screen_
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
 ]
-Out = Annotated[Path, typer.Option(help="Where the bundle's folder goes.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where the bundle's folder goes, if not bundles/ under the name of a recipe, "
+        f"and {OWN}/ under another."
+    ),
+]
 Runs = Annotated[Path, typer.Option(help="Where a run keeps its state, to go on if cut off.")]
 Name = Annotated[str, typer.Option(help="The bundle's name, if not the recipe's.")]
+
+_ON_OWN_DATA = ("jem_folder",)
+"""Recipes of which no bundle ships."""
 
 
 def train(
@@ -34,7 +43,7 @@ def train(
         ),
     ],
     settings: Settings = [],  # noqa: B006, typer reads the default and does not share it
-    out: Out = Path("bundles"),
+    out: Out = None,
     runs: Runs = Path("runs"),
     name: Name = "",
 ) -> None:
@@ -46,6 +55,8 @@ def train(
     command = f"python -m training {recipe_name}"
     command += "".join(f" --set {shlex.quote(setting)}" for setting in settings)
     title = name or recipe_name
+    if out is None:
+        out = OWN if name or recipe_name in _ON_OWN_DATA else Path("bundles")
     try:
         check_bundle(out, title)
         changes = dict(_pair(text) for text in settings)

@@ -50,7 +50,11 @@ def test_a_recipe_is_trained(arguments: tuple[str, ...], monkeypatch: pytest.Mon
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     command = "python -m training made_digits --set seed=7"
-    assert made == [("mine", 7, "digits", Path("runs"), Path("bundles"), command)]
+    ours = call("made_digits"), call("jem_folder"), call("made_digits", "--out", "x")
+    assert [one.exit_code for one in ours] == [0, 0, 0]
+    assert [one[4] for one in made[1:]] == [Path("bundles"), Path("own_bundles"), Path("x")]
+    del made[1:]
+    assert made == [("mine", 7, "digits", Path("runs"), Path("own_bundles"), command)]
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from models.core.contract.model import Servable
 from models.core.contract.operation import NoParams, run
 from models.core.contract.rows import Rows
 from tests.support.models.cases import in_company, rows_at
+from tests.support.shipped import shipped_paths
 from training.data.splits import load_test
 from training.measure.calibrate import columns
 
 ROOT = Path(__file__).parents[4]
 SAMPLES = {"mnist": "mnist_test_500.npz", "fashion-mnist": "fashion-mnist_test_1000.npz"}
-DIGITS = [path for path in sorted((ROOT / "bundles").iterdir()) if path.name.endswith("_digits")]
+DIGITS = shipped_paths(suffix="_digits")
 
 
 @cache
@@ -47,7 +48,7 @@ def _has_codec(path: Path) -> bool:
     return "compress" in load(path).build().operations()
 
 
-CODED = [path for path in sorted((ROOT / "bundles").iterdir()) if _has_codec(path)]
+CODED = [path for path in shipped_paths() if _has_codec(path)]
 every_bundle = pytest.mark.parametrize("path", CODED, ids=lambda path: path.name)
 
 
