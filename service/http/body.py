@@ -21,6 +21,7 @@ from service.errors import (
     TooManyRows,
     UnsupportedMediaType,
 )
+from service.http.coding import decoded
 from service.http.multipart import read_form
 from service.schema.requests import Fields
 from service.settings import Settings
@@ -36,6 +37,17 @@ PICTURES = (
     "image/tiff",
     "application/octet-stream",
 )
+_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "image/x-windows-bmp": "image/bmp",
+    "image/tif": "image/tiff",
+}
+"""What browsers and old clients call them."""
+_BOM = b"\xef\xbb\xbf"
 F = TypeVar("F", bound=Fields)
 _LARGE_BYTES = 2**20
 """Bodies beyond this are parsed in a thread."""
@@ -119,22 +131,23 @@ def invalid(error: ValidationError, accepted: str) -> InvalidRequest:
 async def read(request: Request, accepted: Sequence[str], settings: Settings) -> Body:
     """The body in whichever of the accepted forms, and the query's fields with it.
 
-    Raises UnsupportedMediaType, MalformedBody or BodyTimeout.
+    Raises UnsupportedMediaType, MalformedBody, PayloadTooLarge or BodyTimeout.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _ALIASES.get(kind, kind)
     if kind not in accepted:
         raise UnsupportedMediaType(
             f"content type {shown(kind) or 'missing'!r}: accepted are {', '.join(accepted)}"
         )
+    coding = request.headers.get("content-encoding", "")
+    chunks = decoded(request.stream(), coding, settings.max_body_bytes)
     try:
         async with asyncio.timeout(settings.body_timeout_s):
             if kind == MULTIPART:
-                files, text = await read_form(
-                    request.headers, request.stream(), settings.max_images
-                )
+                files, text = await read_form(request.headers, chunks, settings.max_images)
                 body, data = Body(text={**text}, images=files), b""
             else:
-                body, data = None, await request.body()
+                body, data = None, b"".join([chunk async for chunk in chunks])
     except TimeoutError as error:
         raise BodyTimeout(f"accepted are {settings.body_timeout_s:g} s for the body") from error
     if body is None:
@@ -156,7 +169,7 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
 
 
 async def _json(data: bytes) -> Body:
-    parse = partial(from_json, data, allow_inf_nan=False)
+    parse = partial(from_json, data.removeprefix(_BOM), allow_inf_nan=False)
     try:
         fields = parse() if len(data) < _LARGE_BYTES else await asyncio.to_thread(parse)
     except ValueError as error:

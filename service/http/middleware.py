@@ -34,6 +34,9 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         start_s = time.perf_counter()
+        method = scope["method"]
+        if method == "HEAD":  # as GET, without the body; the server's own scope stays as it is
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         wished = headers.get("x-request-id", "")
         sane = _SANE_ID.fullmatch(wished)
@@ -46,6 +49,8 @@ class RequestMiddleware:
                 marks["X-Request-Id"] = exchange.request_id
                 if exchange.model:
                     marks["X-Model"] = exchange.model
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -60,9 +65,9 @@ class RequestMiddleware:
                 "unexpected error", request_id=exchange.request_id, exc_info=error
             )
         finally:
-            self._record(scope, exchange, time.perf_counter() - start_s)
+            self._record(scope, method, exchange, time.perf_counter() - start_s)
 
-    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+    def _record(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
         endpoint = getattr(scope.get("route"), "path", "other")
         metrics = self.service.metrics
         name = exchange.model.partition("@")[0]
@@ -75,7 +80,7 @@ class RequestMiddleware:
         self.service.log.info(
             "request",
             request_id=exchange.request_id,
-            method=scope["method"],
+            method=method,
             path=scope["path"],
             status=exchange.status,
             model=exchange.model,
