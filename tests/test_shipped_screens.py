@@ -44,7 +44,7 @@ def images(name: str) -> np.ndarray:
 
 
 @cache
-def shipped_paths(name: str) -> Shipped:
+def shipped(name: str) -> Shipped:
     """The screen of a data set as the service runs it."""
     bundle = load(ROOT / "bundles" / f"screen_{name}")
     screen = served(bundle)
@@ -65,7 +65,7 @@ def test_a_screen_is_calibrated_and_reported_on(path: Path) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_no_more_false_alarms_than_promised(name: str, alpha: float) -> None:
-    found = shipped_paths(name)
+    found = shipped(name)
     calibration = found.bundle.calibrations["screen"]
     alarms = int((calibration.p_value(found.rows["score"]) <= alpha).sum())
     rank = calibration.rank(alpha)
@@ -75,7 +75,7 @@ def test_no_more_false_alarms_than_promised(name: str, alpha: float) -> None:
 
 def test_digits_are_no_garments_and_garments_no_digits() -> None:
     for own, other, least in (("fashion-mnist", "mnist", 0.99), ("mnist", "fashion-mnist", 0.999)):
-        found = shipped_paths(own)
+        found = shipped(own)
         strange = screened(found.screen, images(other))
         truth = np.repeat([0, 1], [len(found.x), len(strange["score"])])
         scores = torch.cat([found.rows["score"], strange["score"]]).numpy()
@@ -83,7 +83,7 @@ def test_digits_are_no_garments_and_garments_no_digits() -> None:
 
 
 def test_an_image_has_the_same_p_value_bit_for_bit_alone_and_in_a_batch() -> None:
-    _, screen, x, rows = shipped_paths("fashion-mnist")
+    _, screen, x, rows = shipped("fashion-mnist")
     for start, size in ((0, 1), (3, 5), (40, 17)):
         again = screened(screen, x[start : start + size])
         for name, values in rows_at(rows, slice(start, start + size)).items():
@@ -91,7 +91,7 @@ def test_an_image_has_the_same_p_value_bit_for_bit_alone_and_in_a_batch() -> Non
 
 
 def test_torch_and_onnx_raise_the_same_alarms() -> None:
-    bundle, _, x, rows = shipped_paths("fashion-mnist")
+    bundle, _, x, rows = shipped("fashion-mnist")
     in_torch = screened(bundle.build(), x[:60])
     calibration = bundle.calibrations["screen"]
     pairs = zip(
