@@ -67,13 +67,13 @@ def copies_of(paths: Sequence[Path]) -> np.ndarray:
 
 def _look(path: Path) -> Image.Image:
     """The picture as an upload is seen, without margins, in 32 x 32 pixels. Raises DataError."""
-    scale = _SIDE / max(size := _upright_size(path))
+    scale = _SIDE / max(size := upright_size(path))
     width, height = (max(1, round(scale * side)) for side in size)
     x = picture_of(path, Preprocessing(height, width, 3)).transpose(1, 2, 0)
     return Image.fromarray(np.ascontiguousarray(x)).resize((32, 32), Image.Resampling.BOX)
 
 
-def _upright_size(path: Path) -> tuple[int, int]:
+def upright_size(path: Path) -> tuple[int, int]:
     """Width and height by the file's head; a square where it cannot be read."""
     try:
         with Image.open(path) as image:

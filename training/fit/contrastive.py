@@ -61,6 +61,7 @@ class Contrastive(Objective):
         self.classifier_steps = classifier_steps if model.num_classes else 0
         self.num_steps = self.classifier_steps + contrastive_steps
         self.rate_steps = contrastive_steps
+        self.phase_ends = (self.classifier_steps, self.num_steps)
         self.rates = (classifier_rate, rate)
         self.num_langevin = num_langevin
         self.chain_params: dict[str, Any] = {

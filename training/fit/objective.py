@@ -22,6 +22,9 @@ class Objective(ABC):
     num_steps: int
     """Optimiser steps of the whole run."""
 
+    phase_ends: tuple[int, ...] = ()
+    """Steps at which phases end whose steps take unlike times, the last being all; empty: one."""
+
     validates: bool = False
     """Whether the model's own loss on the validation split says which weights are best."""
 

@@ -56,7 +56,8 @@ class Recipe:
     """Pixels of an image's side; sets of vectors have no size."""
     width: int = 0
     num_channels: int = 1
-    """Colours of the images; the network's widths are the config's `channels`."""
+    """Colours of the images; the network's widths are the config's `channels`. 0: this and sides of
+    0 are as a folder of pictures suggests."""
     invert: bool = False
     background: int = 0
     objective: type[Objective] = MeanLoss

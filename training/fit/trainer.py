@@ -6,8 +6,9 @@ it then restarts from the last good checkpoint with a new seed (as the authors o
 
 import json
 import logging
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ from training.fit.recipe import Recipe
 from training.fit.validation import BestWeights, Validation
 
 _INITIAL = 2048  # events from which actnorms and standardisations are set
+_MINUTE = 60.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -157,6 +159,34 @@ class _GoodCheckpoint(Callback):
             beside.replace(self.last)
 
 
+class _Pace(Callback):
+    """Says how long the rest will take when a minute of a phase is over; phases differ in pace."""
+
+    def __init__(self, objective: Objective, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ends = objective.phase_ends or (objective.num_steps,)
+        self.clock = clock
+        self._phase, self._begun, self._first, self._told = -1, 0.0, 0, False
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        step, now = trainer.global_step, self.clock()
+        phase = sum(end <= step for end in self.ends)
+        if phase != self._phase:
+            self._phase, self._begun, self._first, self._told = phase, now, step, False
+        elif now - self._begun >= _MINUTE and not self._told and phase < len(self.ends):
+            self._told = True
+            per_step = (now - self._begun) / (step - self._first)
+            _LOG.info("%s", self._estimate(step, per_step))
+
+    def _estimate(self, step: int, per_step: float) -> str:
+        end, last = self.ends[self._phase], self.ends[-1]
+        text = (
+            f"{(end - step) * per_step / _MINUTE:,.0f} more minutes to step {end:,}, at this pace"
+        )
+        if end < last:
+            text += f"; {last - end:,} slower steps follow, whose pace is said when it is known"
+        return text
+
+
 def _run(recipe: Recipe, module: TrainingModule, folder: Path, seed: int) -> None:
     checkpoints = _GoodCheckpoint(folder, recipe.checkpoint_every)
     start = next(_existing(checkpoints.last, checkpoints.previous), None)
@@ -171,6 +201,7 @@ def _run(recipe: Recipe, module: TrainingModule, folder: Path, seed: int) -> Non
             BestWeights(folder),
             EMAWeightAveraging(decay=recipe.ema_decay, use_buffers=False),
             checkpoints,
+            _Pace(module.objective),
             TQDMProgressBar(refresh_rate=20),
         ],
         logger=CSVLogger(folder, name="log", version=""),

@@ -2,7 +2,7 @@
 
 import logging
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from models.core.bundle.bundle import Bundle, half_rounded, halved, save
 from models.core.bundle.preprocess import Preprocessing
 from models.core.contract.families import build
 from models.core.contract.model import GenerativeModel
+from training.data.form import form_of
 from training.data.sources import SOURCES
 from training.data.splits import DataError, Dataset, Split, load, load_test
 from training.export import export
@@ -29,12 +30,15 @@ from training.report import pictures
 from training.report.card import model_card
 
 _LOG = logging.getLogger(__name__)
+_NAMED_FORM = (28, 28, 1)
+"""Of a named set whose form a recipe leaves open."""
 _OTHERS = 2000  # images of another set: AUROC to about 0.01
 _SEEN_BY_CLASSIFIER = 20  # samples of each class
 
 
 def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path:
     """The finished bundle's folder. Raises DataError for bad data, Diverged if training fails."""
+    recipe = _fitted_to_folder(recipe)
     form = recipe.form
     data = load(recipe.dataset, invert=recipe.invert, **form)
     check_data(recipe, data)
@@ -89,6 +93,25 @@ def make(name: str, recipe: Recipe, runs: Path, out: Path, command: str) -> Path
     if (log := pictures.curves(folder / "log" / "metrics.csv")) is not None:
         extras["report/training.png"] = log
     return save(bundle, out / name, extras)
+
+
+def _fitted_to_folder(recipe: Recipe) -> Recipe:
+    """With the size and the colours of a folder's pictures where none are set."""
+    folder = Path(recipe.dataset).expanduser()
+    if recipe.num_channels or not (recipe.dataset in SOURCES or folder.is_dir()):
+        return recipe
+    height, width, channels = _NAMED_FORM if recipe.dataset in SOURCES else form_of(folder)
+    fitted = replace(
+        recipe,
+        height=recipe.height or height,
+        width=recipe.width or width,
+        num_channels=channels,
+    )
+    _LOG.info(
+        "%s: %d x %d pixels (width x height), %s, from the pictures",
+        *(folder.name, fitted.width, fitted.height, "colour" if channels == 3 else "grey"),
+    )
+    return fitted
 
 
 def _others(recipe: Recipe) -> tuple[dict[str, Split], tuple[str, ...]]:
