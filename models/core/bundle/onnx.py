@@ -11,6 +11,11 @@ from torch import Tensor
 from models.core.bundle.bundle import Bundle
 from models.core.contract.model import Servable
 
+_FATAL = 4
+onnxruntime.disable_telemetry_events()
+# What it has to say comes as exceptions; its lines would stand between those of our log.
+onnxruntime.set_default_logger_severity(_FATAL)
+
 
 class OnnxFunction:
     """An exported graph run by ONNX Runtime: the same tensors in and out as `Graph.function`.
@@ -22,7 +27,7 @@ class OnnxFunction:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = _FATAL
         # Threads that spin between calls take the CPU from the HTTP side of the service.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
