@@ -41,7 +41,8 @@ def describe(
         properties = components[endpoint.request.__name__]["properties"]
         query = {n: p for n, p in properties.items() if n not in _IN_BODY_ONLY}
         operation["parameters"] = [
-            {"name": name, "in": "query", "required": False, "schema": part}
+            # Without defaults: a client that fills them in would say twice what the body says.
+            {"name": name, "in": "query", "required": False, "schema": _without_default(part)}
             for name, part in query.items()
         ]
         operation["requestBody"] = {"required": True, "content": _bodies(endpoint, query)}
@@ -54,6 +55,10 @@ def describe(
     metrics = schema["paths"]["/metrics"]["get"]["responses"]["200"]
     metrics["content"] = {"text/plain": {"schema": {"type": "string"}}}
     return schema
+
+
+def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "default"}
 
 
 def _bodies(endpoint: Endpoint[Any], query: dict[str, Any]) -> dict[str, Any]:

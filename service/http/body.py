@@ -83,9 +83,11 @@ class Body:
             request = schema.model_validate(known)
             if self.json is not None:
                 text = request.model_dump(exclude_unset=True)
-                if twice := set(text) & set(self.json):
-                    raise InvalidRequest(f"{', '.join(sorted(twice))}: in the query and the body")
-                request = schema.model_validate({**self.json, **text}, strict=True)
+                if other := [n for n in text if not _agree(text[n], self.json.get(n, text[n]))]:
+                    raise InvalidRequest(
+                        f"{', '.join(sorted(other))}: in the query and the body, and not the same"
+                    )
+                request = schema.model_validate({**text, **self.json}, strict=True)
         except ValidationError as error:
             raise invalid(error, accepted) from error
         if request.pictures is not None:
@@ -96,6 +98,13 @@ class Body:
         if bool(self.images) + (self.lists is not None) + (self.npy is not None) > 1:
             raise InvalidRequest("two kinds of input: accepted are images or one array, not both")
         return request
+
+
+def _agree(text: Any, value: Any) -> bool:
+    """Whether the query says what the body says; of params it may say a part, as text."""
+    if isinstance(text, dict) and isinstance(value, dict):
+        return all(name in value and _agree(part, value[name]) for name, part in text.items())
+    return bool(text == value or text == str(value))
 
 
 def _unknown(names: Sequence[str], accepted: str) -> InvalidRequest:
@@ -162,7 +171,7 @@ async def read(request: Request, accepted: Sequence[str], settings: Settings) ->
             body.images = [data]
     body.max_images = settings.max_images
     for name, value in request.query_params.multi_items():
-        if name in body.text:
+        if body.text.get(name, value) != value:
             raise InvalidRequest(f"{shown(name)} is given twice")
         body.text[name] = value
     return body
