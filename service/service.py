@@ -7,6 +7,7 @@ import structlog
 
 from service.catalog.catalog import Catalog
 from service.catalog.loading import load_catalog
+from service.client_shares import ClientShares
 from service.engine.client import Client
 from service.engine.messages import Notice, OperationFailed, Skipped
 from service.engine.worker import Worker
@@ -34,6 +35,7 @@ class Service:
         self.metrics.rows_inside.set_function(lambda: self.engine.status().rows_inside)
         self.decoder = Decoder(settings.max_pixels, settings.decode_threads)
         self.frame_room = FrameRoom(settings.max_animation_bytes)
+        self.shares = ClientShares(settings.client_share, settings.max_rows_inside)
         self.loading: asyncio.Future[None] | None = None
         """Done when the models are warm; its exception says why nothing can be served."""
         self._catalog: Catalog | None = None

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
     max_rows_inside: int = Field(
         4096, ge=1, description="rows accepted and not yet answered; beyond, requests get 429"
     )
+    client_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of those rows that one client address may fill with several requests; "
+        "beyond, it gets 429",
+    )
     max_num_samples: int = Field(256, ge=1, description="samples of one request")
     max_images: int = Field(1024, ge=1, description="images, instances or latents of one request")
     max_pixels: int = Field(2**24, ge=1, description="pixels of one uploaded image")

@@ -48,18 +48,16 @@ _CORE = {
 }
 _NOT_FOR_FAMILIES = {"calibration", "ood", "screen", "bundle", "picture"}
 _SERVICE = {
-    "errors": "",
-    "logs": "",
-    "settings": "",
+    **dict.fromkeys(("errors", "listening", "logs", "settings"), ""),
     "environment": "settings",
-    "listening": "",
     "schema": "core.contract core.calibration",
     "engine": "core.contract errors",
     "media": "core.contract core.coding core.bundle core.picture errors",
     "catalog": "core.contract core.bundle core.calibration core.ood engine errors",
     "metrics": "engine",
     "results": "core.contract core.calibration core.ood core.screen catalog metrics schema errors",
-    "service": "results catalog engine media metrics settings errors",
+    "client_shares": "errors",
+    "service": "results catalog client_shares engine media metrics settings errors",
     "http": "core.contract service results catalog engine media schema settings errors",
     "routes": "core.contract core.coding core.ood"
     " http service results catalog engine media metrics schema settings errors",

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.core.contract.rows import num_rows
 from service.catalog.description import ModelDescription
 from service.engine.client import Show
 from service.engine.messages import Answer, Planned, Previews
@@ -42,6 +43,9 @@ class Call(Generic[F]):
     body: Body = field(default_factory=Body)
     """As it came, to be read for another model too."""
 
+    num_submitted: int = 0
+    """Rows that it has asked of the worker."""
+
     @property
     def events(self) -> Uploads:
         """What it brings, of an endpoint that needs something."""
@@ -73,8 +77,14 @@ class Call(Generic[F]):
         self, job: Job, previews: Previews | None = None, show: Show | None = None
     ) -> Future[Answer]:
         """Hand a job to the worker. Raises InvalidRequest, TooManyRows or Overloaded."""
-        lane = job.operation.lane
-        return await self.service.engine.submit(lane, job.rows, job.params, previews, show)
+        lane, num = job.operation.lane, num_rows(job.rows)
+        shares = self.service.shares
+        client = self.request.client.host if self.request.client else ""
+        shares.check(client, num, self.num_submitted)
+        answer = await self.service.engine.submit(lane, job.rows, job.params, previews, show)
+        shares.hold(client, num, answer)
+        self.num_submitted += num
+        return answer
 
     async def wait(self, *futures: Future[Answer]) -> list[Answer]:
         """The answers; a hang-up or the deadline cancels the work."""

@@ -18,7 +18,9 @@ JSON = {"content-type": "application/json"}
 
 def test_overload_is_429_with_retry_after(settings: Settings) -> None:
     async def story() -> None:
-        async with running(settings.model_copy(update={"max_rows_inside": 5})) as client:
+        async with running(
+            settings.model_copy(update={"max_rows_inside": 5, "client_share": 1})
+        ) as client:
             service = service_of(client)
             long = asyncio.create_task(client.post("/sample", json=LONG))
             await until(lambda: service.worker.rows_inside == 4)

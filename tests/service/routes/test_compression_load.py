@@ -124,7 +124,7 @@ def test_overload_and_deadline_are_as_everywhere(
 ) -> None:
     async def story() -> None:
         content = npy(pixels("lines", 48))
-        async with serving(folder, max_rows_inside=3) as client:
+        async with serving(folder, max_rows_inside=3, client_share=1) as client:
             url = "/compress?model=lines"
             stream = (await client.post(url, content=content, headers=NPY_HEADERS)).content
             worker = service_of(client).worker
