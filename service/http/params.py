@@ -17,21 +17,30 @@ _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 def class_index(
     label: int | str | None, model: ModelDescription, operation: OperationDescription
 ) -> int:
-    """The index of a class given by name or index, -1 for none. Raises InvalidRequest."""
+    """The index of a class given by name or index, -1 for none. Raises InvalidRequest.
+
+    A name comes first, also where it is written as a number: an index is understood only where no
+    class is named by one, so that 1 and "1" always mean the same class.
+    """
     if label is None:
         return -1
     names = model.class_names
     if not names or not operation.takes_label:
         raise InvalidRequest(f"label {label!r}: model {model.name} takes no label here")
-    if label in names:
-        return names.index(str(label))
-    if isinstance(label, str) and label.isascii() and label.isdecimal() and len(label) < 10:
-        label = int(label)
-    if isinstance(label, int) and label < len(names):
-        return label
-    raise InvalidRequest(
-        f"label {label!r}: accepted are 0 to {len(names) - 1}, or one of {', '.join(names)}"
-    )
+    text = str(label)
+    if text in names:
+        return names.index(text)
+    accepted = f"one of {', '.join(names)}"
+    if not any(map(_is_number, names)):
+        if _is_number(text) and int(text) < len(names):
+            return int(text)
+        accepted = f"0 to {len(names) - 1}, or {accepted}"
+    raise InvalidRequest(f"label {label!r}: accepted are {accepted}")
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text may be meant as an index."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def params_from(operation: OperationDescription, given: Mapping[str, Any]) -> Any:

@@ -60,7 +60,9 @@ class EventRequest(Fields):
 
 Label = Annotated[
     Annotated[int, Field(strict=True, ge=0)] | Annotated[str, Field(max_length=128)] | None,
-    Field(description="class name or class index; absent: none"),
+    Field(
+        description="class name, or class index where no class is named by a number; absent: none"
+    ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Alpha = Annotated[
