@@ -65,6 +65,8 @@ def _colour(image: Image.Image, container: Container, notes: list[str]) -> Image
     lower = _lower_bytes(container)
     values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
     colours = Image.fromarray(_scaled(values, container.samples, notes))
+    if container.samples.high is None:
+        notes.append("scaled from 16 to 8 bits")
     if container.samples.transparent:
         hidden = (values == np.array(container.samples.transparent, np.uint16)).all(2)
         colours.putalpha(Image.fromarray(np.where(hidden, 0, 255).astype(np.uint8)))

@@ -151,6 +151,7 @@ def test_a_transparent_deep_colour_shows_the_background_and_its_neighbour_does_n
     stored[0, 1, 2] += 1
     data = png_file(stored, 16, chunk(b"tRNS", struct.pack(">HHH", *[0x1234] * 3)))
     assert greys(data, ground=200).tolist() == [[200, 0x12]]
+    assert "scaled from 16 to 8 bits" in decoded(data).notes
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
