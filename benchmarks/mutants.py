@@ -21,7 +21,7 @@ from models.core.bundle import bundle
 from service.app import create_app
 from service.logs import configure
 from service.settings import Settings
-from training.data.folder import Found
+from training.data.folder import files_below
 from training.ood.bulk import screen_files
 from training.ood.scorer import Scorer
 
@@ -76,9 +76,8 @@ def _screened(num: int, seed: int, model: str) -> Counter[str]:
     """How many had a row of which kind."""
     scorer = Scorer(bundle.load(_BUNDLES / model))
     with tempfile.TemporaryDirectory() as temporary:
-        folder, files = Path(temporary), []
+        folder = Path(temporary)
         for name, data in mutants(num, seed):
-            files.append(folder / name)
-            files[-1].write_bytes(data)
-        verdicts = screen_files(scorer, folder, list(map(Found, files)), 0.05, _BATCH)
-    return Counter("error said" if verdict.error else "scored" for verdict in verdicts)
+            (folder / name).write_bytes(data)
+        verdicts = screen_files(scorer, folder, files_below(folder), 0.05, _BATCH)
+    return Counter(verdict.status for verdict in verdicts)
