@@ -1,6 +1,7 @@
 """What of a file reaches a decoder, how it is turned, and which structures are refused unread."""
 
 import io
+import itertools
 import struct
 import zlib
 from typing import Any
@@ -43,8 +44,6 @@ def with_exif(kind: str, exif: bytes) -> bytes:
     return file("WEBP", lossless=True, exif=exif)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
     "odd",
     [
@@ -58,16 +57,17 @@ def with_exif(kind: str, exif: bytes) -> bytes:
     ],
     ids=["plain", "negative", "float", "rational", "loop", "beyond", "divided by 0"],
 )
-def test_odd_tags_beside_the_orientation_stop_nothing(kind: str, order: str, odd: Any) -> None:
-    container = open_picture(with_exif(kind, block(SIX | odd, order)))
-    assert container.orientation == 6
-    picture = decode_picture(container, "L", 0)
-    assert picture.notes[0] == "turned upright by its EXIF orientation"
-    turned = np.asarray(picture.image).astype(int)
-    assert np.abs(turned - np.rot90(LEVELS, -1)).max() <= (4 if kind == "JPEG" else 0)
+def test_odd_tags_beside_the_orientation_stop_nothing(odd: Any) -> None:
+    for kind, order in itertools.product(("JPEG", "PNG", "WEBP"), "<>"):
+        container = open_picture(with_exif(kind, block(SIX | odd, order)))
+        assert container.orientation == 6, (kind, order)
+        picture = decode_picture(container, "L", 0)
+        assert picture.notes[0] == "turned upright by its EXIF orientation"
+        turned = np.asarray(picture.image).astype(int)
+        most = 4 if kind == "JPEG" else 0
+        assert np.abs(turned - np.rot90(LEVELS, -1)).max() <= most, (kind, order)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
     "exif",
     [
@@ -77,8 +77,9 @@ def test_odd_tags_beside_the_orientation_stop_nothing(kind: str, order: str, odd
         block(SIX)[:-12],
     ],
 )
-def test_exif_that_says_nothing_turns_nothing(kind: str, exif: bytes) -> None:
-    assert open_picture(with_exif(kind, exif)).orientation == 1
+def test_exif_that_says_nothing_turns_nothing(exif: bytes) -> None:
+    for kind in ("JPEG", "PNG", "WEBP"):
+        assert open_picture(with_exif(kind, exif)).orientation == 1, kind
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
