@@ -10,12 +10,12 @@ from training.data.readers import DataError
 from training.data.splits import load
 
 
-def folder_of(root: Path, stored: np.ndarray, **options: bool) -> Path:
+def folder_of(root: Path, stored: np.ndarray, white_is_zero: bool = False) -> Path:
     """Two classes of 14 pictures, a level apart in brightness."""
     for name in "ab":
         (root / name).mkdir(parents=True)
         for i in range(14):
-            data = tiff_file(np.roll(stored, i + 7 * (name == "b")), **options)  # type: ignore[arg-type]
+            data = tiff_file(np.roll(stored, i + 7 * (name == "b")), white_is_zero)
             (root / name / f"{i}.tif").write_bytes(data)
     return root
 

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from models.core.bundle.bundle import save
+from models.core.bundle.preprocess import Preprocessing
 from tests.support.training.ood_bundles import digits, plain_bundle, write_pictures
 from training.__main__ import commands
 from training.data.folder import files_below, picture_of
@@ -84,11 +85,11 @@ def test_a_run_that_was_cut_off_goes_on(
     assert screened(bundle, folder, tmp_path / "whole.csv").exit_code == 0
     read, original = list[str](), picture_of
 
-    def cut_off(path: Path, *arguments: object) -> np.ndarray:
+    def cut_off(path: Path, form: Preprocessing) -> np.ndarray:
         if len(read) == 10:
             raise KeyboardInterrupt
         read.append(path.name)
-        return original(path, *arguments)  # type: ignore[arg-type]
+        return original(path, form)
 
     with monkeypatch.context() as patched:
         patched.setattr(bulk, "picture_of", cut_off)
@@ -127,10 +128,10 @@ def test_a_decoder_may_raise_what_it_likes(
     write_pictures(tmp_path / "in", digits().splits["test"].x[:3])
     original = picture_of
 
-    def fragile(path: Path, *arguments: object) -> np.ndarray:
+    def fragile(path: Path, form: Preprocessing) -> np.ndarray:
         if path.name == "001.png":
             raise AttributeError
-        return original(path, *arguments)  # type: ignore[arg-type]
+        return original(path, form)
 
     monkeypatch.setattr(bulk, "picture_of", fragile)
     assert screened(bundle, tmp_path / "in", tmp_path / "table.csv").exit_code == 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from models.core.picture.bmp import MAX_RUN_LENGTH_PIXELS
 from models.core.picture.container import MAX_PARTS, TooManyPixels, UnreadablePicture
@@ -111,7 +112,8 @@ def test_texts_profiles_and_frames_reach_no_decoder() -> None:
     tags = {700: (1, list(bytes(5_000))), 34675: (1, list(bytes(5_000))), 34665: (4, [8])}
     page = open_picture(tiff_file(LEVELS, more=tags))
     with Image.open(io.BytesIO(page.data)) as image:
-        assert not tags.keys() & image.tag_v2.keys()  # type: ignore[attr-defined]
+        assert isinstance(image, TiffImageFile)
+        assert not tags.keys() & image.tag_v2.keys()
 
 
 def progressive(num_scans: int) -> bytes:
